@@ -25,6 +25,17 @@ jax.config.update("jax_debug_key_reuse", True)
 
 @pytest.fixture
 def x32():
-    """Run one test as a user without x64 would: `@pytest.mark.usefixtures("x32")` or an argument."""
+    """Run one test as a user without x64 would; `@pytest.mark.usefixtures("x32")` does it too."""
     with jax.enable_x64(False):
+        yield
+
+
+@pytest.fixture
+def same_key():
+    """Allow one key to be used twice: for tests that compare two ways of calling one function.
+
+    Elsewhere the check stays on. It knows that `fold_in` may be repeated, and raises a false alarm
+    on a vmapped scan over pre-split keys: fold the step number in inside the loop instead.
+    """
+    with jax.debug_key_reuse(False):
         yield
