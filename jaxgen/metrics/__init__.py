@@ -1,0 +1,34 @@
+"""Metrics: distances between two samples.
+
+The door's signature is `f(xs [n, *event], ys [m, *event], *, ...) -> []`; a random one takes its
+key first. Points are flattened to [n, d]; d is a point's number of entries. Where the two sides
+differ, xs is the data and ys the model's sample. What is returned is the square (or the p-th power)
+that has an unbiased estimate and a finite gradient at zero: a squared maximum mean discrepancy, a
+squared Fréchet distance, W_p^p. `kernel_distance` returns an Estimate (value, standard error), and
+`nearest` an index and a distance for each point.
+
+Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
+"""
+
+from jaxgen.metrics._energy import energy_distance
+from jaxgen.metrics._gaussian import frechet, gaussian_distance
+from jaxgen.metrics._mmd import Estimate, kernel_distance, mmd2
+from jaxgen.metrics._neighbours import Nearest, coverage, density, nearest, precision, recall
+from jaxgen.metrics._transport import sliced_wasserstein, wasserstein_1d
+
+__all__ = [
+    "Estimate",
+    "Nearest",
+    "coverage",
+    "density",
+    "energy_distance",
+    "frechet",
+    "gaussian_distance",
+    "kernel_distance",
+    "mmd2",
+    "nearest",
+    "precision",
+    "recall",
+    "sliced_wasserstein",
+    "wasserstein_1d",
+]

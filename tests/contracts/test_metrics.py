@@ -1,0 +1,158 @@
+"""The metrics door: f(xs [n, *event], ys [m, *event], ...) -> []."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import kernels, metrics
+
+KEY = jax.random.key(11)
+
+
+def sliced(xs, ys, **options):
+    return metrics.sliced_wasserstein(KEY, xs, ys, **options)
+
+
+def on_a_line(xs, ys):
+    return metrics.wasserstein_1d(xs.ravel(), ys.ravel(), p=2)
+
+
+def kernel_value(xs, ys):
+    return metrics.kernel_distance(xs, ys, kernel=kernels.rbf(2.0)).value
+
+
+def bures(xs, ys):
+    fit = lambda a: a.reshape(a.shape[0], -1)
+    xs, ys = fit(xs), fit(ys)
+    return metrics.gaussian_distance(
+        jnp.mean(xs, axis=0),
+        jnp.cov(xs, rowvar=False),
+        jnp.mean(ys, axis=0),
+        jnp.cov(ys, rowvar=False),
+    )
+
+
+SHIFT = 3.0
+D = 6  # event (2, 3)
+RBF = 2.0  # bandwidth: MMD^2 = 2 (h^2/(h^2+2))^(d/2) (1 - exp(-d shift^2 / (2 (h^2 + 2))))
+MMD = 2 * (RBF**2 / (RBF**2 + 2)) ** (D / 2) * (1 - np.exp(-D * SHIFT**2 / (2 * (RBF**2 + 2))))
+
+# name: (metric, value on equal laws, value on laws N(0, I) and N(SHIFT, I), symmetric).
+# None where there is no closed form: then only "far above the equal one" is asked.
+DOOR = {
+    "frechet": (metrics.frechet, 0.0, D * SHIFT**2, True),
+    "gaussian_distance": (bures, 0.0, D * SHIFT**2, True),
+    "mmd2": (functools.partial(metrics.mmd2, kernel=kernels.rbf(RBF)), 0.0, MMD, True),
+    "mmd2_biased": (
+        functools.partial(metrics.mmd2, kernel=kernels.rbf(RBF), estimator="biased"),
+        0.0,
+        MMD,
+        True,
+    ),
+    "kernel_distance": (kernel_value, 0.0, MMD, True),
+    "energy_distance": (metrics.energy_distance, 0.0, None, True),
+    "sliced_wasserstein": (
+        functools.partial(sliced, num_projections=4000),
+        0.0,
+        SHIFT**2,
+        True,
+    ),
+    "wasserstein_1d": (on_a_line, 0.0, SHIFT**2, True),
+    "precision": (metrics.precision, None, 0.0, False),
+    "recall": (metrics.recall, None, 0.0, False),
+    "density": (metrics.density, 1.0, 0.0, False),
+    "coverage": (metrics.coverage, None, 0.0, False),
+}
+
+
+def clouds(n=400, m=300, shift=0.0, dtype=None):
+    rng = np.random.RandomState(5)
+    dtype = dtype or jnp.result_type(float)
+    return (
+        jnp.asarray(rng.randn(n, 2, 3), dtype),
+        jnp.asarray(rng.randn(m, 2, 3) + shift, dtype),
+    )
+
+
+def test_the_list_is_the_door():
+    values = set(metrics.__all__) - {"Estimate", "Nearest", "nearest"}
+    assert values == set(DOOR) - {"mmd2_biased"}
+
+
+@pytest.mark.parametrize("name", DOOR)
+def test_equal_laws_and_shifted_ones(name):
+    metric, equal, shifted, _ = DOOR[name]
+    on_equal, on_shifted = metric(*clouds()), metric(*clouds(shift=SHIFT))
+    scale = max(abs(float(on_shifted)), abs(float(on_equal)))
+    if equal is not None:
+        assert abs(on_equal - equal) < 0.1 * scale
+    if shifted is not None:
+        assert abs(on_shifted - shifted) < 0.1 * scale
+    assert abs(on_shifted - on_equal) > 0.5 * scale
+
+
+@pytest.mark.parametrize("name", DOOR)
+def test_symmetric_where_claimed(name):
+    metric, _, _, symmetric = DOOR[name]
+    xs, ys = clouds(shift=0.7)
+    ys = 0.5 * ys
+    there, back = metric(xs, ys), metric(ys, xs)
+    if symmetric:
+        np.testing.assert_allclose(there, back, rtol=1e-11)
+    else:
+        assert there != back
+
+
+@pytest.mark.parametrize("name", DOOR)
+def test_jit_and_vmap_are_eager(name):
+    metric = DOOR[name][0]
+    xs, ys = clouds(40, 30, 0.5)
+    eager = metric(xs, ys)
+    assert eager.shape == ()
+    np.testing.assert_allclose(jax.jit(metric)(xs, ys), eager, rtol=1e-11)
+    two = jax.vmap(metric)(jnp.stack([xs, xs[::-1]]), jnp.stack([ys, ys[::-1]]))
+    np.testing.assert_allclose(two, jnp.stack([eager, eager]), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", DOOR)
+def test_float32_keeps_its_dtype_and_accuracy(name):
+    metric = DOOR[name][0]
+    single = clouds(100, 80, 0.5, jnp.float32)
+    value = metric(*single)
+    assert value.dtype == jnp.float32
+    exact = metric(*(x.astype(jnp.float64) for x in single))
+    if name == "sliced_wasserstein":  # its directions differ between dtypes
+        assert jnp.isfinite(value)
+        return
+    scale = float(jnp.maximum(jnp.abs(exact), 0.1))
+    assert abs(value - exact) < 300 * jnp.finfo(jnp.float32).eps * scale
+
+
+@pytest.mark.parametrize("name", DOOR)
+def test_without_x64(name, x32):
+    value = DOOR[name][0](*clouds(60, 50, 0.5))
+    assert value.dtype == jnp.float32
+    assert jnp.isfinite(value)
+
+
+@pytest.mark.parametrize("name", set(DOOR) - {"precision", "recall", "density", "coverage"})
+def test_gradient_against_finite_differences(name):
+    metric = DOOR[name][0]
+    if name == "sliced_wasserstein":
+        metric = functools.partial(metric, num_projections=8)
+    xs, ys = clouds(12, 9, 0.5)
+    direction = jnp.asarray(np.random.RandomState(1).randn(*xs.shape))
+    slope = jnp.vdot(jax.grad(metric)(xs, ys), direction)
+    step = 1e-6
+    near = (metric(xs + step * direction, ys) - metric(xs - step * direction, ys)) / (2 * step)
+    np.testing.assert_allclose(slope, near, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", DOOR)
+def test_a_metric_does_not_see_the_order_of_points(name):
+    metric = DOOR[name][0]
+    xs, ys = clouds(50, 40, 0.5)
+    np.testing.assert_allclose(metric(xs[::-1], ys[::-1]), metric(xs, ys), rtol=1e-11)
