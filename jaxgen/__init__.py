@@ -1,0 +1,31 @@
+"""jaxgen: probabilistic generative modelling as pure functions.
+
+Rooms are modules, `jaxgen.<room>.<door>.<method>`; at the top stand only the verbs of every notebook. Core functions take one
+example x [*event] and one time t []; the batch is `jax.vmap`, and the user writes it.
+"""
+
+from jaxgen import densities, grids, math, predictions, processes, solvers, types
+from jaxgen.predictions import as_denoiser, as_field, as_score, rechannel
+from jaxgen.processes import corrupt, data_part, lift, prior
+from jaxgen.solvers import solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "as_denoiser",
+    "as_field",
+    "as_score",
+    "corrupt",
+    "data_part",
+    "densities",
+    "grids",
+    "lift",
+    "math",
+    "predictions",
+    "prior",
+    "processes",
+    "rechannel",
+    "solve",
+    "solvers",
+    "types",
+]

@@ -1,0 +1,45 @@
+"""The ground floor: formulas that every room stands on.
+
+Where tables are computed (`on_host`, `namespace`), the phi functions of exponential integrators, block
+coefficients (scalar [] or matrix [c, c]), quadrature and interpolation, and divergences. Functions of arrays
+take and return arrays [...]; nothing here knows of processes.
+"""
+
+from jaxgen.math import divergence
+from jaxgen.math._blocks import (
+    Channel,
+    apply,
+    channel,
+    channel_log_gain,
+    contract,
+    data_column,
+    lower_inverse,
+    total,
+    van_loan,
+    working_dtype,
+)
+from jaxgen.math._host import is_concrete, iterate, namespace, on_host
+from jaxgen.math._phi import phi
+from jaxgen.math._quadrature import gauss_legendre, invert, lagrange
+
+__all__ = [
+    "Channel",
+    "apply",
+    "channel",
+    "channel_log_gain",
+    "contract",
+    "data_column",
+    "divergence",
+    "gauss_legendre",
+    "invert",
+    "is_concrete",
+    "iterate",
+    "lagrange",
+    "lower_inverse",
+    "namespace",
+    "on_host",
+    "phi",
+    "total",
+    "van_loan",
+    "working_dtype",
+]

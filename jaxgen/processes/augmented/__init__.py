@@ -1,0 +1,5 @@
+"""Processes with auxiliary blocks. Door: f(*numbers, t_min=, t_max=) -> LinearForward, coefficients [c, c]."""
+
+from jaxgen.processes.augmented._cld import cld
+
+__all__ = ["cld"]
