@@ -4,7 +4,20 @@ Rooms are modules, `jaxgen.<room>.<door>.<method>`; at the top stand only the ve
 example x [*event] and one time t []; the batch is `jax.vmap`, and the user writes it.
 """
 
-from jaxgen import densities, grids, math, predictions, processes, solvers, types
+from jaxgen import (
+    data,
+    densities,
+    grids,
+    kernels,
+    likelihoods,
+    losses,
+    math,
+    metrics,
+    predictions,
+    processes,
+    solvers,
+    types,
+)
 from jaxgen.predictions import as_denoiser, as_field, as_score, rechannel
 from jaxgen.processes import corrupt, data_part, lift, prior
 from jaxgen.solvers import solve
@@ -16,11 +29,16 @@ __all__ = [
     "as_field",
     "as_score",
     "corrupt",
+    "data",
     "data_part",
     "densities",
     "grids",
+    "kernels",
     "lift",
+    "likelihoods",
+    "losses",
     "math",
+    "metrics",
     "predictions",
     "prior",
     "processes",

@@ -11,11 +11,13 @@ Numeric = Array | float
 
 
 class LinearForward(NamedTuple):
-    """A linear noising process z_t = Phi(t) z_0 + L(t) eps; a pytree that crosses jit, vmap and grad.
+    """A linear noising process z_t = Phi(t) z_0 + L(t) eps; a pytree that crosses jit, vmap and
+    grad.
 
     `c` blocks share one event shape: z is `x [*event]` for a scalar process and `[c, *event]` for a
-    block process, whose block 0 holds the data and whose other blocks start as independent Gaussians.
-    All three functions broadcast over leading axes of t, take NumPy to NumPy and JAX to JAX.
+    block process, whose block 0 holds the data and whose other blocks start as independent
+    Gaussians. All three functions broadcast over leading axes of t, take NumPy to NumPy and JAX to
+    JAX.
     Source: the definition used throughout jaxgen; Song et al. 2021, arXiv 2011.13456, section 3 for
     scalars, Dockhorn et al. 2022, arXiv 2112.07068 for blocks.
     """
@@ -40,8 +42,8 @@ class Distribution(NamedTuple):
 class Solver(NamedTuple):
     """A recipe for `solve`: a table made from the time grid, and one step that reads a row of it.
 
-    Build it inside the function you jit; it never crosses jit. Rows are a pytree with a leading axis,
-    each row with fields `t` and `t_next`. Source: definition.
+    Build it inside the function you jit; it never crosses jit. Rows are a pytree with a leading
+    axis, each row with fields `t` and `t_next`. Source: definition.
     """
 
     plan: Callable  # ts [n + 1] -> rows, leading axis m >= n

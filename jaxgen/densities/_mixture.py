@@ -1,7 +1,8 @@
 """Gaussian mixtures: the truth that every linear process is tested against.
 
-Component k has covariance floor_k I + U_k diag(spectrum_k) U_k^T with orthonormal U_k [d, r], so isotropic (r = 0),
-low-rank (r < d) and full (r = d) covariances are one record, and noise only raises the floor.
+Component k has covariance floor_k I + U_k diag(spectrum_k) U_k^T with orthonormal U_k [d, r], so
+isotropic (r = 0), low-rank (r < d) and full (r = d) covariances are one record, and noise only
+raises the floor.
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +26,8 @@ class GaussianMixture(NamedTuple):
 
 
 def gaussian(mean, cov):
-    """The one-component mixture N(mean [d], cov [d, d], [d] or []). Raises ValueError as `gaussian_mixture`.
+    """The one-component mixture N(mean [d], cov [d, d], [d] or []). Raises ValueError as
+    `gaussian_mixture`.
 
     Source: definition.
     """
@@ -35,19 +37,22 @@ def gaussian(mean, cov):
 def gaussian_mixture(weights, means, covs):
     """The mixture sum_k weights_k N(means_k, covs_k) over [d].
 
-    Args: weights [k] (positive, normalised here), means [k, d], covs [k] (isotropic variances), [k, d] (diagonals) or
-        [k, d, d]. Raises ValueError on shapes that do not fit, or weights that are not positive.
+    Args: weights [k] (positive, normalised here), means [k, d], covs [k] (isotropic variances), [k,
+        d] (diagonals) or [k, d, d]. Raises ValueError on shapes that do not fit, or weights that
+        are not positive.
     Source: definition.
     """
     weights, means, covs = (jnp.asarray(array, float) for array in (weights, means, covs))
     k, d = means.shape if means.ndim == 2 else (None, None)
     if k is None or weights.shape != (k,) or covs.shape not in {(k,), (k, d), (k, d, d)}:
         raise ValueError(
-            "densities.gaussian_mixture: weights [k], means [k, d], covs [k], [k, d] or [k, d, d] must fit; got "
-            f"{weights.shape}, {means.shape}, {covs.shape}"
+            "densities.gaussian_mixture: weights [k], means [k, d], covs [k], [k, d] or "
+            f"[k, d, d] must fit; got {weights.shape}, {means.shape}, {covs.shape}"
         )
     if not isinstance(weights, jax.core.Tracer) and not bool(jnp.all(weights > 0)):
-        raise ValueError(f"densities.gaussian_mixture: weights must be positive; got {np.asarray(weights)}")
+        raise ValueError(
+            f"densities.gaussian_mixture: weights must be positive; got {np.asarray(weights)}"
+        )
     log_weights = jnp.log(weights) - jnp.log(jnp.sum(weights))
     if covs.ndim == 1:
         return GaussianMixture(log_weights, means, covs, jnp.zeros((k, d, 0)), jnp.zeros((k, 0)))
@@ -62,14 +67,23 @@ def gaussian_mixture(weights, means, covs):
 def low_rank_mixture(weights, means, factors, floors):
     """The mixture with covariances floors_k I + factors_k factors_k^T over [d].
 
-    Args: weights [k], means [k, d], factors [k, d, r], floors [k]. Raises ValueError on shapes that do not fit.
-    Source: definition; Wang et al. 2024, arXiv 2409.02426, for data near a union of subspaces (floors 0).
+    Args: weights [k], means [k, d], factors [k, d, r], floors [k]. Raises ValueError on shapes that
+    do not fit.
+    Source: definition; Wang et al. 2024, arXiv 2409.02426, for data near a union of subspaces
+    (floors 0).
     """
-    weights, means, factors, floors = (jnp.asarray(array, float) for array in (weights, means, factors, floors))
-    if factors.ndim != 3 or means.shape != factors.shape[:2] or not weights.shape == floors.shape == means.shape[:1]:
+    weights, means, factors, floors = (
+        jnp.asarray(array, float) for array in (weights, means, factors, floors)
+    )
+    if (
+        factors.ndim != 3
+        or means.shape != factors.shape[:2]
+        or not weights.shape == floors.shape == means.shape[:1]
+    ):
         raise ValueError(
-            "densities.low_rank_mixture: weights [k], means [k, d], factors [k, d, r], floors [k] must fit; got "
-            f"{weights.shape}, {means.shape}, {factors.shape}, {floors.shape}"
+            "densities.low_rank_mixture: weights [k], means [k, d], factors [k, d, r], "
+            f"floors [k] must fit; got {weights.shape}, {means.shape}, {factors.shape}, "
+            f"{floors.shape}"
         )
     bases, singular, _ = jnp.linalg.svd(factors, full_matrices=False)
     return GaussianMixture(jnp.log(weights / jnp.sum(weights)), means, floors, bases, singular**2)
@@ -84,15 +98,21 @@ def distribution(mixture):
         mean = mixture.means[k]
         flat = jnp.sqrt(mixture.floors[k]) * jax.random.normal(key_floor, mean.shape, mean.dtype)
         along = jnp.sqrt(mixture.spectra[k])
-        return mean + flat + mixture.bases[k] @ (along * jax.random.normal(key_basis, along.shape, mean.dtype))
+        return (
+            mean
+            + flat
+            + mixture.bases[k] @ (along * jax.random.normal(key_basis, along.shape, mean.dtype))
+        )
 
     return Distribution(sample, lambda x: _channel_logdensity(mixture, 1.0, 0.0, x))
 
 
 def marginal(mixture, process, t):
-    """The law of z_t, [d] or [c, d], when x0 follows the mixture: sample, and exact log-density in nats.
+    """The law of z_t, [d] or [c, d], when x0 follows the mixture: sample, and exact log-density in
+    nats.
 
-    Source: derived; z splits into the channel, a mixture, and standard normal coordinates orthogonal to it.
+    Source: derived; z splits into the channel, a mixture, and standard normal coordinates
+    orthogonal to it.
     """
 
     def sample(key):
@@ -120,7 +140,8 @@ def marginal(mixture, process, t):
 
 
 def denoiser(mixture, process):
-    """The exact denoiser (z, t) -> E[x0 | z_t = z] [d] under any linear process; z is [d] or [c, d].
+    """The exact denoiser (z, t) -> E[x0 | z_t = z] [d] under any linear process; z is [d] or [c,
+    d].
 
     Source: derived (Gaussian conditioning per component, then responsibilities).
     """
@@ -142,9 +163,13 @@ def posterior_covariance(mixture, process):
     def exact(z, t):
         part = _channel(process, t)
         heard = jnp.tensordot(part.read, z, part.read.ndim)
-        mean, responsibilities, means, shrunk_floor, shrunk_spectrum = _posterior(mixture, part.gain, heard)
+        mean, responsibilities, means, shrunk_floor, shrunk_spectrum = _posterior(
+            mixture, part.gain, heard
+        )
         spread = means - mean[None]
-        within = jnp.einsum("k,kdr,kr,ker->de", responsibilities, mixture.bases, shrunk_spectrum, mixture.bases)
+        within = jnp.einsum(
+            "k,kdr,kr,ker->de", responsibilities, mixture.bases, shrunk_spectrum, mixture.bases
+        )
         between = jnp.einsum("k,kd,ke->de", responsibilities, spread, spread)
         return within + between + jnp.dot(responsibilities, shrunk_floor) * jnp.eye(mean.size)
 
@@ -157,7 +182,9 @@ def _channel(process, t):
 
 
 def _along(mixture, gain, noise, heard):
-    """Squared Mahalanobis distances [k], log-determinants [k] and coordinates [k, r] of heard = gain x0 + sqrt(noise) xi."""
+    """Squared Mahalanobis distances [k], log-determinants [k] and coordinates [k, r] of heard =
+    gain x0 + sqrt(noise) xi.
+    """
     floors = (gain**2 * mixture.floors + noise).astype(heard.dtype)
     centres = (gain * mixture.means).astype(heard.dtype)
     square = jnp.dot(heard, heard) - 2 * centres @ heard + jnp.sum(centres**2, 1)
@@ -181,18 +208,28 @@ def _channel_logdensity(mixture, gain, noise, heard):
 
 
 def _posterior(mixture, gain, heard):
-    """Posterior mean [d], responsibilities [k], component means [k, d], and their floors [k] and spectra [k, r]."""
+    """Posterior mean [d], responsibilities [k], component means [k, d], and their floors [k] and
+    spectra [k, r].
+    """
     distance, log_det, coordinates = _along(mixture, gain, 1.0, heard)
     dtype = heard.dtype
     responsibilities = jax.nn.softmax(mixture.log_weights.astype(dtype) - (distance + log_det) / 2)
-    floors, spectra, means = (part.astype(dtype) for part in (mixture.floors, mixture.spectra, mixture.means))
+    floors, spectra, means = (
+        part.astype(dtype) for part in (mixture.floors, mixture.spectra, mixture.means)
+    )
     shrunk_floor = floors / (gain**2 * floors + 1)
     whole = floors[:, None] + spectra
     shrunk_spectrum = whole / (gain**2 * whole + 1) - shrunk_floor[:, None]
-    # E[x0 | k] = mean_k + gain Cov_k (heard - gain mean_k), summed over k before the [k, d] array is formed.
+    # E[x0 | k] = mean_k + gain Cov_k (heard - gain mean_k), summed before [k, d] is formed.
     pull = gain * responsibilities * shrunk_floor
     mean = (responsibilities - gain * pull) @ means + jnp.sum(pull) * heard
-    mean += jnp.einsum("k,kdr,kr,kr->d", gain * responsibilities, mixture.bases.astype(dtype), shrunk_spectrum, coordinates)
+    mean += jnp.einsum(
+        "k,kdr,kr,kr->d",
+        gain * responsibilities,
+        mixture.bases.astype(dtype),
+        shrunk_spectrum,
+        coordinates,
+    )
     component_means = means + gain * (
         shrunk_floor[:, None] * (heard[None] - gain * means)
         + jnp.einsum("kdr,kr,kr->kd", mixture.bases.astype(dtype), shrunk_spectrum, coordinates)

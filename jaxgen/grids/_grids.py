@@ -6,12 +6,18 @@ from jaxgen.math import channel_log_gain, invert, is_concrete, namespace, on_hos
 
 
 def uniform(process, n, *, t_min=None, t_max=None):
-    """ts [n + 1], evenly spaced in t. Raises ValueError on n < 1 or times outside the process. Source: definition."""
-    return _between("uniform", process, n, t_min, t_max, lambda process, lo, hi, s: hi + (lo - hi) * s)
+    """ts [n + 1], evenly spaced in t. Raises ValueError on n < 1 or times outside the process.
+
+    Source: definition.
+    """
+    return _between(
+        "uniform", process, n, t_min, t_max, lambda process, lo, hi, s: hi + (lo - hi) * s
+    )
 
 
 def power(process, n, *, rho=2.0, t_min=None, t_max=None):
-    """ts [n + 1], evenly spaced in t^(1/rho); rho = 2 is the quadratic grid of the DDIM and DEIS papers.
+    """ts [n + 1], evenly spaced in t^(1/rho); rho = 2 is the quadratic grid of the DDIM and DEIS
+    papers.
 
     Raises ValueError on n < 1, rho <= 0 or times outside the process.
     Source: Zhang and Chen 2023, arXiv 2204.13902, appendix H.
@@ -23,23 +29,29 @@ def power(process, n, *, rho=2.0, t_min=None, t_max=None):
         n,
         t_min,
         t_max,
-        lambda process, lo, hi, s: (hi ** (1 / rho) + (lo ** (1 / rho) - hi ** (1 / rho)) * s) ** rho,
+        lambda process, lo, hi, s: (
+            (hi ** (1 / rho) + (lo ** (1 / rho) - hi ** (1 / rho)) * s) ** rho
+        ),
     )
 
 
 def log_snr(process, n, *, t_min=None, t_max=None):
-    """ts [n + 1], evenly spaced in the log signal-to-noise ratio, of scalar and block processes alike.
+    """ts [n + 1], evenly spaced in the log signal-to-noise ratio, of scalar and block processes
+    alike.
 
-    Raises ValueError on n < 1, times outside the process, or an end where the ratio is 0 or infinite.
+    Raises ValueError on n < 1, times outside the process, or an end where the ratio is 0 or
+    infinite.
     Source: Lu et al. 2022, arXiv 2206.00927, section 3.4.
     """
     return _in_gain("log_snr", process, n, t_min, t_max, lambda lo, hi, s: hi + (lo - hi) * s)
 
 
 def karras(process, n, *, rho=7.0, t_min=None, t_max=None):
-    """ts [n + 1], evenly spaced in (sigma / alpha)^(1/rho), where for blocks sigma / alpha is gamma^(-1/2).
+    """ts [n + 1], evenly spaced in (sigma / alpha)^(1/rho), where for blocks sigma / alpha is
+    gamma^(-1/2).
 
-    Raises ValueError on n < 1, rho <= 0, times outside the process, or an end where sigma / alpha is 0 or infinite.
+    Raises ValueError on n < 1, rho <= 0, times outside the process, or an end where sigma / alpha
+    is 0 or infinite.
     Source: Karras et al. 2022, arXiv 2206.00364, equation 5.
     """
     _positive("karras", rho)
@@ -63,7 +75,8 @@ def _in_gain(name, process, n, t_min, t_max, spread):
         first, last = log_gain(lo), log_gain(hi)
         if is_concrete(first, last) and not (np.isfinite(first) and np.isfinite(last)):
             raise ValueError(
-                f"grids.{name}: log-SNR must be finite at both ends; got {2 * first} at t={lo} and {2 * last} at t={hi}"
+                f"grids.{name}: log-SNR must be finite at both ends; got {2 * first} at t={lo} "
+                f"and {2 * last} at t={hi}"
             )
         return invert(log_gain, spread(first, last, s), lo, hi)
 
@@ -72,12 +85,15 @@ def _in_gain(name, process, n, t_min, t_max, spread):
 
 def _between(name, process, n, t_min, t_max, place):
     if not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"grids.{name}: the number of steps must be an integer of at least 1; got {n}")
+        raise ValueError(
+            f"grids.{name}: the number of steps must be an integer of at least 1; got {n}"
+        )
     lo = process.t_min if t_min is None else t_min
     hi = process.t_max if t_max is None else t_max
     if is_concrete(process, lo, hi) and not process.t_min <= lo < hi <= process.t_max:
         raise ValueError(
-            f"grids.{name}: t_min < t_max must lie in [{process.t_min}, {process.t_max}]; got t_min={lo}, t_max={hi}"
+            f"grids.{name}: t_min < t_max must lie in [{process.t_min}, {process.t_max}]; "
+            f"got t_min={lo}, t_max={hi}"
         )
 
     def build(process, lo, hi, s):

@@ -1,8 +1,8 @@
 """The ground floor: formulas that every room stands on.
 
-Where tables are computed (`on_host`, `namespace`), the phi functions of exponential integrators, block
-coefficients (scalar [] or matrix [c, c]), quadrature and interpolation, and divergences. Functions of arrays
-take and return arrays [...]; nothing here knows of processes.
+Where tables are computed (`on_host`, `namespace`), the phi functions of exponential integrators,
+block coefficients (scalar [] or matrix [c, c]), quadrature and interpolation, and divergences.
+Functions of arrays take and return arrays [...]; nothing here knows of processes.
 """
 
 from jaxgen.math import divergence

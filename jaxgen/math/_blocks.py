@@ -1,8 +1,9 @@
-"""One algebra for scalar and block processes: a coefficient is a scalar [] or a matrix [c, c] on a leading axis.
+"""One algebra for scalar and block processes: a coefficient is a scalar [] or a matrix [c, c] on a
+leading axis.
 
 Everything here broadcasts over leading axes of the coefficients and works on NumPy and JAX arrays
-alike. A coefficient is a block when the caller says so (`blocks=True`), because [n] scalars at n times and
-a [c, c] matrix at one time cannot be told apart by shape.
+alike. A coefficient is a block when the caller says so (`blocks=True`), because [n] scalars at n
+times and a [c, c] matrix at one time cannot be told apart by shape.
 """
 
 from typing import Any, NamedTuple
@@ -19,13 +20,14 @@ class Channel(NamedTuple):
     gain: Any  # [...] sqrt(gamma), the square root of the signal-to-noise ratio
     read: Any  # [...] or [..., c]
     whiten: Any  # [...] or [..., c, c]: L^-1
-    noise: Any  # [...] or [..., c]: read L, of unit length; noise . eps is the unit noise of the channel
+    noise: Any  # [...] or [..., c]: read L, a unit vector; noise . eps is the channel's noise
 
 
 def lower_inverse(matrix):
     """The inverse [..., c, c] of a lower triangular matrix [..., c, c], by forward substitution.
 
-    Element-wise relative accuracy holds however badly the rows are scaled. Source: Higham 2002, chapter 8.
+    Element-wise relative accuracy holds however badly the rows are scaled. Source: Higham 2002,
+    chapter 8.
     """
     xp = namespace(matrix)
     c = matrix.shape[-1]
@@ -34,14 +36,17 @@ def lower_inverse(matrix):
     for i in range(c):
         row = []
         for j in range(c):
-            known = (1.0 if i == j else zero) - sum(matrix[..., i, m] * rows[m][j] for m in range(j, i))
+            known = (1.0 if i == j else zero) - sum(
+                matrix[..., i, m] * rows[m][j] for m in range(j, i)
+            )
             row.append(known / matrix[..., i, i] if j <= i else zero)
         rows.append(row)
     return xp.stack([xp.stack(row, -1) for row in rows], -2)
 
 
 def data_column(phi, *, blocks):
-    """The coefficients [...] or [..., c] that multiply x0: phi itself, or the first column of its matrix.
+    """The coefficients [...] or [..., c] that multiply x0: phi itself, or the first column of its
+    matrix.
 
     Source: definition.
     """
@@ -51,9 +56,9 @@ def data_column(phi, *, blocks):
 def channel(phi, chol, *, blocks):
     """The `Channel` of a transition (phi, chol), each [...] or [..., c, c].
 
-    With Gaussian auxiliaries independent of x0 the law of x0 given z depends on z through `read . z`
-    alone, whose signal-to-noise ratio is gamma = gain^2 = Phi_0^T Sigma^-1 Phi_0. For a scalar process
-    gain = alpha / sigma. Source: derived (Gaussian conditioning).
+    With Gaussian auxiliaries independent of x0 the law of x0 given z depends on z through `read .
+    z` alone, whose signal-to-noise ratio is gamma = gain^2 = Phi_0^T Sigma^-1 Phi_0. For a scalar
+    process gain = alpha / sigma. Source: derived (Gaussian conditioning).
     """
     xp = namespace(phi, chol)
     if not blocks:
@@ -66,17 +71,20 @@ def channel(phi, chol, *, blocks):
 
 
 def channel_log_gain(phi, chol, *, blocks):
-    """log(gain) [...] of the channel of a transition, half its log signal-to-noise ratio in nats. Source: as `channel`."""
+    """log(gain) [...] of the channel of a transition, half its log signal-to-noise ratio in nats.
+
+    Source: as `channel`.
+    """
     gain = channel(phi, chol, blocks=blocks).gain
     return namespace(gain).log(gain)
 
 
 def apply(coefficient, z):
-    """coefficient @ z: [] scales any tree, [c, c] mixes the leading axis of z [c, *event], and
-    [c] makes [c, *event] of an [*event].
+    """coefficient @ z: [] scales any tree, [c, c] mixes the leading axis of z [c, *event], and [c]
+    makes [c, *event] of an [*event].
 
-    A [c] vector is told from a [c, c] matrix by its rank. The product is computed in at least float32 and handed
-    back in the dtype of z. Source: definition.
+    A [c] vector is told from a [c, c] matrix by its rank. The product is computed in at least
+    float32 and handed back in the dtype of z. Source: definition.
     """
     return jax.tree.map(lambda leaf: _apply(coefficient, leaf), z)
 
@@ -95,14 +103,21 @@ def _apply(coefficient, z):
 
 
 def contract(row, z):
-    """row . z: [] scales z, [c] sums the leading axis of z [c, *event] to [*event]. Source: definition."""
+    """Row . z: [] scales z, [c] sums the leading axis of z [c, *event] to [*event].
+
+    Source: definition.
+    """
     return jax.tree.map(lambda leaf: _contract(row, jnp.asarray(leaf)), z)
 
 
 def _contract(row, z):
     dtype = working_dtype(z)
     row = jnp.asarray(row, dtype)
-    out = jnp.tensordot(row, z.astype(dtype), 1, precision="highest") if row.ndim else row * z.astype(dtype)
+    out = (
+        jnp.tensordot(row, z.astype(dtype), 1, precision="highest")
+        if row.ndim
+        else row * z.astype(dtype)
+    )
     return out.astype(z.dtype)
 
 
@@ -112,7 +127,8 @@ def total(terms):
 
 
 def working_dtype(x):
-    """The dtype in which coefficients meet the arrays [...] of the tree x: theirs, but at least float32.
+    """The dtype in which coefficients meet the arrays [...] of the tree x: theirs, but at least
+    float32.
 
     Source: definition.
     """
@@ -120,11 +136,13 @@ def working_dtype(x):
 
 
 def van_loan(matrix, noise, start, duration, *, doublings=6):
-    """exp(A B) and the covariance [c, c] at duration B of dz = A z ds + sqrt(2 D) dw from covariance `start`.
+    """exp(A B) and the covariance [c, c] at duration B of dz = A z ds + sqrt(2 D) dw from
+    covariance `start`.
 
-    Args: A = matrix [c, c], D = noise [c, c], start [c, c], B = duration []. Van Loan's integral is taken over
-    B / 2^doublings and doubled (Sigma <- Phi Sigma Phi^T + Sigma): one exponential loses every digit once |A| B
-    exceeds about 10, this one none up to |A| B = 2^doublings. JAX arrays, differentiable.
+    Args: A = matrix [c, c], D = noise [c, c], start [c, c], B = duration []. Van Loan's integral is
+    taken over B / 2^doublings and doubled (Sigma <- Phi Sigma Phi^T + Sigma): one exponential loses
+    every digit once |A| B exceeds about 10, this one none up to |A| B = 2^doublings. JAX arrays,
+    differentiable.
     Source: Van Loan 1978, IEEE TAC 23(3); the doubling is derived.
     """
     c = matrix.shape[-1]

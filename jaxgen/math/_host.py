@@ -1,8 +1,10 @@
-"""Where tables are computed: in float64 on the host when every number is concrete, else where they are traced.
+"""Where tables are computed: in float64 on the host when every number is concrete, else where they
+are traced.
 
 A schedule is a few dozen scalars, and the accuracy of a whole sampler hangs on them; float32 is not
-enough and tracing them costs compile time. So numbers that are known while tracing are worked out with
-NumPy in float64, at once. The formulas are written once for both: `namespace` says which library speaks.
+enough and tracing them costs compile time. So numbers that are known while tracing are worked out
+with NumPy in float64, at once. The formulas are written once for both: `namespace` says which
+library speaks.
 """
 
 import jax
@@ -30,9 +32,9 @@ def is_concrete(*trees):
 def on_host(fn, *trees):
     """Returns fn(*trees) as NumPy float64 arrays [...] when all leaves are concrete, else traced.
 
-    Concrete leaves reach `fn` as NumPy float64, also inside a jitted float32 function, so that tables
-    and grids are exact to double precision whatever the working dtype. Concrete numbers have no
-    gradients; pass them through `grad` or `jit` to have them. Source: definition.
+    Concrete leaves reach `fn` as NumPy float64, also inside a jitted float32 function, so that
+    tables and grids are exact to double precision whatever the working dtype. Concrete numbers have
+    no gradients; pass them through `grad` or `jit` to have them. Source: definition.
     """
     if not is_concrete(*trees):
         return fn(*trees)
@@ -46,7 +48,8 @@ def _float64(leaf):
 
 
 def iterate(body, carry, length, xp):
-    """Returns the carry (arrays [...]) after `length` calls of body(carry): a Python loop or a fori_loop.
+    """Returns the carry (arrays [...]) after `length` calls of body(carry): a Python loop or a
+    fori_loop.
 
     Source: definition.
     """

@@ -12,7 +12,8 @@ _TERMS = 18  # 1 / 18! is below float64's eps for |h| <= 1
 
 
 def phi(k, h):
-    """phi_k(h) [...] = int_0^1 exp((1 - u) h) u^(k-1) / (k-1)! du, accurate and differentiable through h = 0.
+    """phi_k(h) [...] = int_0^1 exp((1 - u) h) u^(k-1) / (k-1)! du, accurate and differentiable
+    through h = 0.
 
     Args: k, a Python integer >= 0; h [...]. Raises ValueError on a negative k.
     Source: Hochbruck and Ostermann 2010, Acta Numerica 19, equations 2.10-2.11.

@@ -1,4 +1,6 @@
-"""Integrals and interpolation on intervals: Gauss-Legendre nodes, Lagrange bases, and roots of monotone functions."""
+"""Integrals and interpolation on intervals: Gauss-Legendre nodes, Lagrange bases, and roots of
+monotone functions.
+"""
 
 import functools
 
@@ -40,20 +42,26 @@ def lagrange(nodes, u):
 
 
 def invert(fn, target, lo, hi, *, rounds=64):
-    """The u [...] in [lo, hi] with fn(u) = target [...], for a monotone fn that acts element by element.
+    """The u [...] in [lo, hi] with fn(u) = target [...], for a monotone fn that acts element by
+    element.
 
-    Bisection; `rounds` halvings reach the spacing of the dtype. Targets outside fn([lo, hi]) give the
-    nearer end. Under JAX one Newton step at the end carries the derivative with respect to the target and to
-    the numbers inside fn (implicit function theorem). Source: definition.
+    Bisection; `rounds` halvings reach the spacing of the dtype. Targets outside fn([lo, hi]) give
+    the nearer end. Under JAX one Newton step at the end carries the derivative with respect to the
+    target and to the numbers inside fn (implicit function theorem). Source: definition.
     """
     xp = namespace(target, lo, hi)
-    lo, hi = xp.broadcast_to(lo, xp.shape(target)) + 0.0 * target, xp.broadcast_to(hi, xp.shape(target)) + 0.0 * target
+    lo, hi = (
+        xp.broadcast_to(lo, xp.shape(target)) + 0.0 * target,
+        xp.broadcast_to(hi, xp.shape(target)) + 0.0 * target,
+    )
     if xp is np:
         falling = fn(lo) > fn(hi)
         return _bisect(fn, target, lo, hi, falling, rounds, xp)
     still = jax.lax.stop_gradient
     lo, hi = still(lo), still(hi)
-    root = still(_bisect(lambda u: still(fn(u)), still(target), lo, hi, still(fn(lo) > fn(hi)), rounds, xp))
+    root = still(
+        _bisect(lambda u: still(fn(u)), still(target), lo, hi, still(fn(lo) > fn(hi)), rounds, xp)
+    )
     value, slope = jax.jvp(fn, (root,), (jnp.ones_like(root),))
     slope = still(slope)
     inside = (root > lo) & (root < hi) & (slope != 0)

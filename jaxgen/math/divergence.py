@@ -1,9 +1,9 @@
 """Traces of Jacobians: exact, or estimated with random probes that the caller hands in.
 
-Door: f(...) -> estimator(fn, z) -> (fn(z), trace). For fn: [*event] -> [*event] the trace is []; for a
-function of blocks, fn: [c, *event] -> [*event], it is [c], one trace for each block of the input. The
-Hutchinson estimator puts its k probes on a leading axis, so that their spread is the standard error.
-Everything is forward mode: gradients of convolutions inside scans are slow on CPU.
+Door: f(...) -> estimator(fn, z) -> (fn(z), trace). For fn: [*event] -> [*event] the trace is [];
+for a function of blocks, fn: [c, *event] -> [*event], it is [c], one trace for each block of the
+input. The Hutchinson estimator puts its k probes on a leading axis, so that their spread is the
+standard error. Everything is forward mode: gradients of convolutions inside scans are slow on CPU.
 """
 
 import jax
@@ -13,9 +13,11 @@ __all__ = ["exact", "hutchinson"]
 
 
 def exact(*, chunk=None):
-    """An estimator whose trace, [] or [c], is exact: one Jacobian-vector product for each entry of the input.
+    """An estimator whose trace, [] or [c], is exact: one Jacobian-vector product for each entry of
+    the input.
 
-    Args: chunk, how many products to hold in memory at once (None: all). Raises ValueError on chunk < 1.
+    Args: chunk, how many products to hold in memory at once (None: all). Raises ValueError on chunk
+    < 1.
     Source: definition.
     """
     if chunk is not None and chunk < 1:
@@ -31,7 +33,11 @@ def exact(*, chunk=None):
             return push(tangent).reshape(-1)[index % size]
 
         indices = jnp.arange(z.size)
-        entries = jax.vmap(entry)(indices) if chunk is None else jax.lax.map(entry, indices, batch_size=chunk)
+        entries = (
+            jax.vmap(entry)(indices)
+            if chunk is None
+            else jax.lax.map(entry, indices, batch_size=chunk)
+        )
         traces = entries.reshape(-1, size).sum(1)
         return value, traces if blocks else traces[0]
 
@@ -41,12 +47,16 @@ def exact(*, chunk=None):
 def hutchinson(probes):
     """An estimator whose traces, [k] or [k, c], are unbiased: probe . J probe for each of k probes.
 
-    Args: probes [k, *event] with zero mean and unit covariance, Rademacher signs for the least variance.
+    Args: probes [k, *event] with zero mean and unit covariance, Rademacher signs for the least
+    variance.
     Raises ValueError when there is no probe.
-    Source: Hutchinson 1990, doi 10.1080/03610919008812866; Grathwohl et al. 2019, arXiv 1810.01367, equation 8.
+    Source: Hutchinson 1990, doi 10.1080/03610919008812866; Grathwohl et al. 2019, arXiv 1810.01367,
+    equation 8.
     """
     if len(probes) == 0:
-        raise ValueError(f"divergence.hutchinson: at least one probe is needed; got shape {jnp.shape(probes)}")
+        raise ValueError(
+            f"divergence.hutchinson: at least one probe is needed; got shape {jnp.shape(probes)}"
+        )
 
     def estimator(fn, z):
         value, push = jax.linearize(fn, z)
@@ -57,6 +67,8 @@ def hutchinson(probes):
             return jnp.vdot(probe, push(jnp.zeros_like(z).at[block].set(probe)))
 
         over_blocks = jax.vmap(trace, (None, 0))
-        return value, jax.vmap(over_blocks, (0, None))(probes.astype(z.dtype), jnp.arange(z.shape[0]))
+        return value, jax.vmap(over_blocks, (0, None))(
+            probes.astype(z.dtype), jnp.arange(z.shape[0])
+        )
 
     return estimator

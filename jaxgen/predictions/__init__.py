@@ -1,7 +1,7 @@
 """What a network predicts, and how to read it as denoiser, score or field, (z, t) -> [*event].
 
-Door: `as_denoiser(process, predict, *, kind)` and its siblings take a raw network view predict(z, t) -> [*event];
-`guidance` maps denoisers to denoisers.
+Door: `as_denoiser(process, predict, *, kind)` and its siblings take a raw network view predict(z,
+t) -> [*event]; `guidance` maps denoisers to denoisers.
 """
 
 from jaxgen.predictions import guidance

@@ -1,7 +1,8 @@
 """What a network predicts, and how to read it: every prediction stands for a x0 + b . eps.
 
-With z = Phi_0 x0 + L eps that is a square linear system in (x0, eps), so one row (a, b) for each kind replaces all
-pairwise conversions, and a new kind costs one row. For blocks eps is [c, *event] and b is [c].
+With z = Phi_0 x0 + L eps that is a square linear system in (x0, eps), so one row (a, b) for each
+kind replaces all pairwise conversions, and a new kind costs one row. For blocks eps is [c, *event]
+and b is [c].
 """
 
 import jax
@@ -29,14 +30,18 @@ def _score(process, t):
 
 
 def _v(process, t):
-    """alpha xi - sigma x0 with xi the noise of the channel and alpha^2 + sigma^2 = 1 at its signal-to-noise ratio."""
+    """alpha xi - sigma x0 with xi the noise of the channel and alpha^2 + sigma^2 = 1 at its
+    signal-to-noise ratio.
+    """
     part = channel_at(process, t)
     norm = namespace(part.gain).sqrt(1 + part.gain**2)
     return -1 / norm, part.gain / norm * part.noise
 
 
 def _velocity(process, t):
-    """d/dt (alpha x0 + sigma eps) at fixed x0 and eps: the regression target of flow matching, scalar processes only."""
+    """d/dt (alpha x0 + sigma eps) at fixed x0 and eps: the regression target of flow matching,
+    scalar processes only.
+    """
     if num_blocks(process) is not None:
         raise ValueError("predictions: kind 'velocity' needs a scalar process; got blocks")
     t = jnp.asarray(t, jnp.result_type(t, jnp.float32))
@@ -44,10 +49,13 @@ def _velocity(process, t):
 
 
 def edm(sigma_data=0.5):
-    """The row of EDM's network output F, with D = c_skip u + c_out F: (a [], b [] or [c]) as a function of (process, t).
+    """The row of EDM's network output F, with D = c_skip u + c_out F: (a [], b [] or [c]) as a
+    function of (process, t).
 
-    At the channel's noise level s = 1 / gain: F = (s x0 / sigma_data - sigma_data xi) / sqrt(s^2 + sigma_data^2).
-    Raises ValueError when sigma_data is not positive. Source: Karras et al. 2022, arXiv 2206.00364, table 1 and equation 7.
+    At the channel's noise level s = 1 / gain: F = (s x0 / sigma_data - sigma_data xi) / sqrt(s^2 +
+    sigma_data^2).
+    Raises ValueError when sigma_data is not positive. Source: Karras et al. 2022, arXiv 2206.00364,
+    table 1 and equation 7.
     """
     if not isinstance(sigma_data, float | int) or not sigma_data > 0:
         raise ValueError(f"predictions.edm: sigma_data must be a positive number; got {sigma_data}")
@@ -64,21 +72,25 @@ KINDS = {"x0": _x0, "eps": _eps, "score": _score, "v": _v, "velocity": _velocity
 
 
 def row_of(kind):
-    """The function (process, t) -> (a [], b [] or [c]) of a kind: a name, or such a function itself.
+    """The function (process, t) -> (a [], b [] or [c]) of a kind: a name, or such a function
+    itself.
 
     Names: x0, eps and score (of the last block), v, velocity. Raises ValueError on any other.
-    Source: eps: Ho et al. 2020, arXiv 2006.11239, equation 9; v: Salimans and Ho 2022, arXiv 2202.00512, appendix D;
-    velocity: Lipman et al. 2023, arXiv 2210.02747, equation 23.
+    Source: eps: Ho et al. 2020, arXiv 2006.11239, equation 9; v: Salimans and Ho 2022, arXiv
+    2202.00512, appendix D; velocity: Lipman et al. 2023, arXiv 2210.02747, equation 23.
     """
     if callable(kind):
         return kind
     if kind not in KINDS:
-        raise ValueError(f"predictions: kind must be one of {', '.join(KINDS)} or a row; got {kind!r}")
+        raise ValueError(
+            f"predictions: kind must be one of {', '.join(KINDS)} or a row; got {kind!r}"
+        )
     return KINDS[kind]
 
 
 def target(process, kind, x0, eps, t):
-    """What a perfect memory of (x0, eps) would output, a x0 + b . eps [*event], for noise eps [*event] or [c, *event].
+    """What a perfect memory of (x0, eps) would output, a x0 + b . eps [*event], for noise eps
+    [*event] or [c, *event].
 
     Raises ValueError on an unknown kind. Source: as `row_of`.
     """
@@ -89,8 +101,9 @@ def target(process, kind, x0, eps, t):
 def as_denoiser(process, predict, *, kind):
     """denoiser(z, t) -> E[x0 | z] [*event] from a raw network view predict(z, t) -> [*event].
 
-    Args: z is [*event], or [c, *event] for blocks; kind as in `row_of`. Raises ValueError on an unknown kind.
-    x0 = (prediction - b L^-1 z) / (a - b L^-1 Phi_0), one linear solve for all kinds. Source: derived.
+    Args: z is [*event], or [c, *event] for blocks; kind as in `row_of`. Raises ValueError on an
+    unknown kind. x0 = (prediction - b L^-1 z) / (a - b L^-1 Phi_0), one linear solve for all kinds.
+    Source: derived.
     """
     row = row_of(kind)
     if kind == "x0":
@@ -104,7 +117,10 @@ def as_denoiser(process, predict, *, kind):
 
 
 def reading(process, row, t):
-    """(from_z [] or [c], from_prediction []) with x0 = from_z . z + from_prediction * prediction. Source: derived."""
+    """(from_z [] or [c], from_prediction []) with x0 = from_z . z + from_prediction * prediction.
+
+    Source: derived.
+    """
     a, b = row(process, t)
     phi, chol = process.transition(t)
     if num_blocks(process) is None:

@@ -1,4 +1,6 @@
-"""Other readings of a denoiser: score and probability-flow field, and its use under another process."""
+"""Other readings of a denoiser: score and probability-flow field, and its use under another
+process.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,12 @@ from jaxgen.processes import channel_at, log_snr, num_blocks
 
 
 def as_score(process, predict, *, kind="x0"):
-    """score_fn(z, t) = grad log p_t(z), of the shape of z, from a raw network view; kinds as in `as_denoiser`.
+    """score_fn(z, t) = grad log p_t(z), of the shape of z, from a raw network view; kinds as in
+    `as_denoiser`.
 
-    s = -Sigma^-1 (z - Phi_0 E[x0 | z]), of all blocks, whichever block the network learned. Raises ValueError on an
-    unknown kind. Source: Robbins 1956 (Tweedie's formula), for blocks by Gaussian conditioning.
+    s = -Sigma^-1 (z - Phi_0 E[x0 | z]), of all blocks, whichever block the network learned. Raises
+    ValueError on an unknown kind. Source: Robbins 1956 (Tweedie's formula), for blocks by Gaussian
+    conditioning.
     """
     denoiser = as_denoiser(process, predict, kind=kind)
 
@@ -21,14 +25,17 @@ def as_score(process, predict, *, kind="x0"):
         blocks = num_blocks(process) is not None
         whiten = channel_at(process, t).whiten
         precision = whiten.T @ whiten if blocks else whiten**2
-        residual = total([apply(data_column(phi, blocks=blocks), denoiser(z, t)), jax.tree.map(jnp.negative, z)])
+        residual = total(
+            [apply(data_column(phi, blocks=blocks), denoiser(z, t)), jax.tree.map(jnp.negative, z)]
+        )
         return apply(precision, residual)
 
     return score_fn
 
 
 def as_field(process, predict, *, kind="x0"):
-    """field(z, t) = dz/dt of the probability flow, F z - G G^T s / 2, of the shape of z; kinds as in `as_denoiser`.
+    """field(z, t) = dz/dt of the probability flow, F z - G G^T s / 2, of the shape of z; kinds as
+    in `as_denoiser`.
 
     Raises ValueError on an unknown kind. Source: Song et al. 2021, arXiv 2011.13456, equation 13.
     """
@@ -45,18 +52,24 @@ def as_field(process, predict, *, kind="x0"):
 def rechannel(denoiser, trained_under, sampled_under):
     """A denoiser for `sampled_under` made of one for `trained_under`: (z, t) -> E[x0 | z] [*event].
 
-    Every linear process with Gaussian auxiliaries shows x0 through one Gaussian channel, read . z = gain x0 + unit noise;
-    at the time s when `trained_under` has the same gain, the denoiser is handed z' = Phi_0 u + (its own noise made of
-    the residual), u = read . z / gain. `trained_under` must be scalar: z' = u alpha(s). Times s are clipped to
-    [t_min, t_max] of `trained_under`, where a network knows its answers: see `matched_times`. Raises ValueError on blocks.
-    Source: derived (sufficiency of Phi_0^T Sigma^-1 z); Karras et al. 2022, arXiv 2206.00364, section 2, for scalars.
+    Every linear process with Gaussian auxiliaries shows x0 through one Gaussian channel, read . z =
+    gain x0 + unit noise; at the time s when `trained_under` has the same gain, the denoiser is
+    handed z' = Phi_0 u + (its own noise made of the residual), u = read . z / gain. `trained_under`
+    must be scalar: z' = u alpha(s). Times s are clipped to [t_min, t_max] of `trained_under`, where
+    a network knows its answers: see `matched_times`. Raises ValueError on blocks.
+    Source: derived (sufficiency of Phi_0^T Sigma^-1 z); Karras et al. 2022, arXiv 2206.00364,
+    section 2, for scalars.
     """
     if num_blocks(trained_under) is not None:
-        raise ValueError("predictions.rechannel: trained_under must be a scalar process; got blocks")
+        raise ValueError(
+            "predictions.rechannel: trained_under must be a scalar process; got blocks"
+        )
 
     def at_gain(z, t):
         part = channel_at(sampled_under, t)
-        s = invert(lambda u: log_snr(trained_under, u), 2 * jnp.log(part.gain), *_ends(trained_under, t))
+        s = invert(
+            lambda u: log_snr(trained_under, u), 2 * jnp.log(part.gain), *_ends(trained_under, t)
+        )
         sigma = trained_under.transition(s)[1]
         return denoiser(contract(sigma * part.read, z), s)
 
@@ -69,7 +82,8 @@ def _ends(process, t):
 
 
 def matched_times(sampled_under, trained_under):
-    """(t_min [], t_max []) of `sampled_under`, clipped to where `trained_under` has the same signal-to-noise ratio.
+    """(t_min [], t_max []) of `sampled_under`, clipped to where `trained_under` has the same
+    signal-to-noise ratio.
 
     Use them as the ends of a grid when sampling with `rechannel`. Source: derived, as `rechannel`.
     """
@@ -79,6 +93,8 @@ def matched_times(sampled_under, trained_under):
         targets = [log_snr(trained, trained.t_min), log_snr(trained, trained.t_max)]
         return tuple(invert(lambda t: log_snr(sampled, t), target, lo, hi) for target in targets)
 
-    return on_host(ends, sampled_under, trained_under) if is_concrete(sampled_under, trained_under) else ends(
-        sampled_under, trained_under
+    return (
+        on_host(ends, sampled_under, trained_under)
+        if is_concrete(sampled_under, trained_under)
+        else ends(sampled_under, trained_under)
     )

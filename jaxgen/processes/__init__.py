@@ -1,7 +1,8 @@
-"""How data become noise: linear processes z_t = Phi(t) z_0 + L(t) eps, and the verbs derived from them.
+"""How data become noise: linear processes z_t = Phi(t) z_0 + L(t) eps, and the verbs derived from
+them.
 
-Doors: `scalar` (z = x [*event]) and `augmented` (z [c, *event], block 0 the data), both
-f(*numbers, t_min=, t_max=) -> LinearForward. The verbs take any of these processes.
+Doors: `scalar` (z = x [*event]) and `augmented` (z [c, *event], block 0 the data), both f(*numbers,
+t_min=, t_max=) -> LinearForward. The verbs take any of these processes.
 """
 
 from jaxgen.processes import augmented, scalar

@@ -1,10 +1,12 @@
-"""What holds for every linear process: checks when it is built, and the verbs derived from its transition."""
+"""What holds for every linear process: checks when it is built, and the verbs derived from its
+transition.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.math import apply, channel, contract, data_column, is_concrete, namespace, on_host
+from jaxgen.math import apply, channel, data_column, is_concrete, namespace, on_host
 from jaxgen.types import Distribution
 
 
@@ -15,7 +17,8 @@ def check_times(name, t_min, t_max):
 
 
 def check_snr(name, process):
-    """Raises ValueError unless the signal-to-noise ratio of a concrete process falls from t_min to t_max [].
+    """Raises ValueError unless the signal-to-noise ratio of a concrete process falls from t_min to
+    t_max [].
 
     Source: definition.
     """
@@ -26,8 +29,9 @@ def check_snr(name, process):
     if not np.all(np.diff(log_snrs) < 0):
         where = int(np.argmin(np.diff(log_snrs) < 0))
         raise ValueError(
-            f"{name}: the signal-to-noise ratio must fall strictly from t_min to t_max; got log-SNR "
-            f"{log_snrs[where]:.6g} at t={ts[where]:.4g} and {log_snrs[where + 1]:.6g} at t={ts[where + 1]:.4g}"
+            f"{name}: the signal-to-noise ratio must fall strictly from t_min to t_max; got "
+            f"log-SNR {log_snrs[where]:.6g} at t={ts[where]:.4g} and {log_snrs[where + 1]:.6g} "
+            f"at t={ts[where + 1]:.4g}"
         )
 
 
@@ -44,30 +48,39 @@ def num_blocks(process):
 
 
 def channel_at(process, t):
-    """The `math.Channel` of z_t at t [...]: gain = sqrt(gamma(t)), read and whiten. Source: derived."""
+    """The `math.Channel` of z_t at t [...]: gain = sqrt(gamma(t)), read and whiten.
+
+    Source: derived.
+    """
     return channel(*process.transition(t), blocks=num_blocks(process) is not None)
 
 
 def log_snr(process, t):
-    """log gamma(t) [...], in nats: 2 log(alpha / sigma) for a scalar process, and for blocks the
+    """Log gamma(t) [...], in nats: 2 log(alpha / sigma) for a scalar process, and for blocks the
     log of Phi_0^T Sigma^-1 Phi_0.
 
-    Source: Kingma et al. 2021, arXiv 2107.00630, equation 3; for blocks derived by Gaussian conditioning.
+    Source: Kingma et al. 2021, arXiv 2107.00630, equation 3; for blocks derived by Gaussian
+    conditioning.
     """
     gain = channel_at(process, t).gain
     return 2 * namespace(gain).log(gain)
 
 
 def noise_shape(process, event_shape):
-    """The shape of eps and of z: [*event] for a scalar process, [c, *event] for blocks. Source: definition."""
+    """The shape of eps and of z: [*event] for a scalar process, [c, *event] for blocks.
+
+    Source: definition.
+    """
     blocks = num_blocks(process)
     return tuple(event_shape) if blocks is None else (blocks, *event_shape)
 
 
 def corrupt(process, x0, eps, t):
-    """z = Phi_0(t) x0 + L(t) eps: data x0 [*event] noised to time t [], for unit noise eps [*event] or [c, *event].
+    """z = Phi_0(t) x0 + L(t) eps: data x0 [*event] noised to time t [], for unit noise eps [*event]
+    or [c, *event].
 
-    Source: Song et al. 2021, arXiv 2011.13456, equation 29, for blocks with the auxiliaries' start inside L.
+    Source: Song et al. 2021, arXiv 2011.13456, equation 29, for blocks with the auxiliaries' start
+    inside L.
     """
     phi, chol = process.transition(t)
     signal = apply(data_column(phi, blocks=num_blocks(process) is not None), x0)
@@ -75,10 +88,11 @@ def corrupt(process, x0, eps, t):
 
 
 def prior(process, event_shape):
-    """The law N(0, Phi_0 Phi_0^T + Sigma) at t_max of z, [*event] or [c, *event], for unit-variance data; log-density in nats.
+    """The law N(0, Phi_0 Phi_0^T + Sigma) at t_max of z, [*event] or [c, *event], for unit-variance
+    data; log-density in nats.
 
-    For a process that forgets its start this is its stationary law; for others (ve, edm) the data's variance
-    is counted as one. Independent across the entries of the event. Source: definition.
+    For a process that forgets its start this is its stationary law; for others (ve, edm) the data's
+    variance is counted as one. Independent across the entries of the event. Source: definition.
     """
     phi, chol = process.transition(process.t_max)
     blocks = num_blocks(process)
@@ -86,7 +100,9 @@ def prior(process, event_shape):
     if blocks is None:
         scale = jnp.sqrt(jnp.asarray(column) ** 2 + jnp.asarray(chol) ** 2)
     else:
-        scale = jnp.linalg.cholesky(jnp.outer(column, column) + jnp.asarray(chol) @ jnp.asarray(chol).T)
+        scale = jnp.linalg.cholesky(
+            jnp.outer(column, column) + jnp.asarray(chol) @ jnp.asarray(chol).T
+        )
     shape = noise_shape(process, event_shape)
 
     def sample(key):
@@ -102,29 +118,39 @@ def prior(process, event_shape):
 
 
 def lift(process, x, eps):
-    """z at t_min whose data part is x [*event]: x itself, or [c, *event] with auxiliaries made from unit noise eps.
+    """z at t_min whose data part is x [*event]: x itself, or [c, *event] with auxiliaries made from
+    unit noise eps.
 
-    Args: eps [*event] (ignored) or [c, *event], of which the blocks after the first are used.
-    The auxiliaries follow `auxiliary_law`. Source: derived (Gaussian conditioning).
+    Args: eps [*event] (ignored) or [c, *event], of which the blocks after the first are used. The
+    auxiliaries follow `auxiliary_law`. Source: derived (Gaussian conditioning).
     """
     if num_blocks(process) is None:
         return x
     mean, chol = auxiliary_law(process)
-    return jax.tree.map(lambda a, e: jnp.concatenate([a[None], apply(mean, a) + apply(chol, e[1:])]), x, eps)
+    return jax.tree.map(
+        lambda a, e: jnp.concatenate([a[None], apply(mean, a) + apply(chol, e[1:])]), x, eps
+    )
 
 
 def auxiliary_law(process):
-    """Mean coefficients [c - 1] and Cholesky factor [c - 1, c - 1] of the auxiliaries at t_min given the data part.
+    """Mean coefficients [c - 1] and Cholesky factor [c - 1, c - 1] of the auxiliaries at t_min
+    given the data part.
 
-    Exact in the limit t_min -> 0, where data and auxiliaries are independent; at t_min > 0 the data part's own noise is
-    taken to be small against the data (a locally flat density of x0). Source: derived (Gaussian conditioning).
+    Exact in the limit t_min -> 0, where data and auxiliaries are independent; at t_min > 0 the data
+    part's own noise is taken to be small against the data (a locally flat density of x0). Source:
+    derived (Gaussian conditioning).
     """
     phi, chol = (jnp.asarray(part) for part in process.transition(process.t_min))
     mean = phi[1:, 0] / phi[0, 0]
     through_data = chol[1:, 0] - mean * chol[0, 0]
-    return mean, jnp.linalg.cholesky(jnp.outer(through_data, through_data) + chol[1:, 1:] @ chol[1:, 1:].T)
+    return mean, jnp.linalg.cholesky(
+        jnp.outer(through_data, through_data) + chol[1:, 1:] @ chol[1:, 1:].T
+    )
 
 
 def data_part(process, z):
-    """The data block [*event] of z: z itself for a scalar process, z[0] for blocks [c, *event]. Source: definition."""
+    """The data block [*event] of z: z itself for a scalar process, z[0] for blocks [c, *event].
+
+    Source: definition.
+    """
     return z if num_blocks(process) is None else jax.tree.map(lambda leaf: leaf[0], z)

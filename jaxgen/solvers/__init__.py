@@ -1,10 +1,10 @@
 """Samplers as tables, and the one loop that runs them.
 
-`solve(key, solver, x, ts)` takes x [*event] along stops ts [n + 1]. Doors: `exponential` (process, denoiser), more to come in
-`ode` (field) and `sde` (process, denoiser); all return a `Solver`.
+`solve(key, solver, x, ts)` takes x [*event] along stops ts [n + 1]. Doors: `ode` f(field, ...),
+`exponential` and `sde` f(process, denoiser, ...); all return a `Solver`.
 """
 
-from jaxgen.solvers import exponential
+from jaxgen.solvers import exponential, ode, sde
 from jaxgen.solvers._solve import solve
 
-__all__ = ["exponential", "solve"]
+__all__ = ["exponential", "ode", "sde", "solve"]

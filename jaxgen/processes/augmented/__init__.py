@@ -1,4 +1,6 @@
-"""Processes with auxiliary blocks. Door: f(*numbers, t_min=, t_max=) -> LinearForward, coefficients [c, c]."""
+"""Processes with auxiliary blocks. Door: f(*numbers, t_min=, t_max=) -> LinearForward, coefficients
+[c, c].
+"""
 
 from jaxgen.processes.augmented._cld import cld
 

@@ -1,4 +1,6 @@
-"""Scalar processes. Door: f(*numbers, t_min=, t_max=) -> LinearForward whose coefficients are scalars []."""
+"""Scalar processes. Door: f(*numbers, t_min=, t_max=) -> LinearForward whose coefficients are
+scalars [].
+"""
 
 from jaxgen.processes.scalar._flow import linear_flow
 from jaxgen.processes.scalar._monotone import monotone

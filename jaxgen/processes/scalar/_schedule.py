@@ -1,4 +1,6 @@
-"""How a schedule t -> (alpha, sigma) becomes a process: drift and diffusion follow by differentiation."""
+"""How a schedule t -> (alpha, sigma) becomes a process: drift and diffusion follow by
+differentiation.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +11,23 @@ from jaxgen.types import LinearForward
 
 
 def from_schedule(schedule, *numbers, t_min, t_max, name="processes.scalar.from_schedule"):
-    """The process x_t = alpha x0 + sigma eps of a schedule, a LinearForward with scalar coefficients [].
+    """The process x_t = alpha x0 + sigma eps of a schedule, a LinearForward with scalar
+    coefficients [].
 
-    Args: schedule(t, *numbers) -> (alpha [...], sigma [...]), a module-level function that acts element by
-        element and takes NumPy to NumPy (see `math.namespace`); `numbers` cross jit and can be learned.
-    f = alpha'/alpha and g^2 = 2 sigma (sigma' - f sigma) are derived by jvp. Raises ValueError when t_min and
-    t_max are not ordered or the signal-to-noise ratio does not fall between them (concrete numbers only).
-    Source: Kingma et al. 2021, arXiv 2107.00630, equations 1-3; Song et al. 2021, arXiv 2011.13456, section 3.
+    Args: schedule(t, *numbers) -> (alpha [...], sigma [...]), a module-level function that acts
+        element by element and takes NumPy to NumPy (see `math.namespace`); `numbers` cross jit and
+        can be learned.
+    f = alpha'/alpha and g^2 = 2 sigma (sigma' - f sigma) are derived by jvp. Raises ValueError when
+    t_min and t_max are not ordered or the signal-to-noise ratio does not fall between them
+    (concrete numbers only).
+    Source: Kingma et al. 2021, arXiv 2107.00630, equations 1-3; Song et al. 2021, arXiv 2011.13456,
+    section 3.
     """
     check_times(name, t_min, t_max)
     transition = Partial(_time_last, Partial(schedule), *numbers)
-    process = LinearForward(Partial(_drift, transition), Partial(_diffusion, transition), transition, t_min, t_max)
+    process = LinearForward(
+        Partial(_drift, transition), Partial(_diffusion, transition), transition, t_min, t_max
+    )
     check_snr(name, process)
     return process
 

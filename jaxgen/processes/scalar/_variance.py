@@ -1,4 +1,6 @@
-"""The diffusions of the score-SDE papers: variance preserving, variance exploding, sub-VP, cosine, EDM."""
+"""The diffusions of the score-SDE papers: variance preserving, variance exploding, sub-VP, cosine,
+EDM.
+"""
 
 import math
 
@@ -7,11 +9,15 @@ from jaxgen.processes.scalar._schedule import from_schedule
 
 
 def vp(beta_min=0.1, beta_max=20.0, *, t_min=1e-3, t_max=1.0):
-    """Variance preserving diffusion: alpha = exp(-B/2) [], sigma^2 = 1 - exp(-B), B = int beta, beta linear in t.
+    """Variance preserving diffusion: alpha = exp(-B/2) [], sigma^2 = 1 - exp(-B), B = int beta,
+    beta linear in t.
 
-    Raises ValueError as `from_schedule`. Source: Song et al. 2021, arXiv 2011.13456, equations 29 and 33.
+    Raises ValueError as `from_schedule`. Source: Song et al. 2021, arXiv 2011.13456, equations 29
+    and 33.
     """
-    return from_schedule(_vp, beta_min, beta_max, t_min=t_min, t_max=t_max, name="processes.scalar.vp")
+    return from_schedule(
+        _vp, beta_min, beta_max, t_min=t_min, t_max=t_max, name="processes.scalar.vp"
+    )
 
 
 def _vp(t, beta_min, beta_max):
@@ -23,9 +29,12 @@ def _vp(t, beta_min, beta_max):
 def subvp(beta_min=0.1, beta_max=20.0, *, t_min=1e-3, t_max=1.0):
     """Sub-VP diffusion: alpha = exp(-B/2) [], sigma = 1 - exp(-B), with VP's B.
 
-    Raises ValueError as `from_schedule`. Source: Song et al. 2021, arXiv 2011.13456, equation 29 (appendix B).
+    Raises ValueError as `from_schedule`. Source: Song et al. 2021, arXiv 2011.13456, equation 29
+    (appendix B).
     """
-    return from_schedule(_subvp, beta_min, beta_max, t_min=t_min, t_max=t_max, name="processes.scalar.subvp")
+    return from_schedule(
+        _subvp, beta_min, beta_max, t_min=t_min, t_max=t_max, name="processes.scalar.subvp"
+    )
 
 
 def _subvp(t, beta_min, beta_max):
@@ -37,10 +46,13 @@ def _subvp(t, beta_min, beta_max):
 def ve(sigma_min=0.01, sigma_max=50.0, *, t_min=0.0, t_max=1.0):
     """Variance exploding diffusion: alpha = 1 [], sigma = sigma_min (sigma_max / sigma_min)^t.
 
-    Raises ValueError as `from_schedule`. Source: Song et al. 2021, arXiv 2011.13456, equation 30; deviation: sigma
-    is the whole noise at t, so that data at t = 0 carry noise sigma_min as in the paper's experiments.
+    Raises ValueError as `from_schedule`. Source: Song et al. 2021, arXiv 2011.13456, equation 30;
+    deviation: sigma is the whole noise at t, so that data at t = 0 carry noise sigma_min as in the
+    paper's experiments.
     """
-    return from_schedule(_ve, sigma_min, sigma_max, t_min=t_min, t_max=t_max, name="processes.scalar.ve")
+    return from_schedule(
+        _ve, sigma_min, sigma_max, t_min=t_min, t_max=t_max, name="processes.scalar.ve"
+    )
 
 
 def _ve(t, sigma_min, sigma_max):
@@ -62,10 +74,13 @@ def _edm(t):
 
 
 def cosine(s=0.008, *, t_min=1e-3, t_max=1 - 1e-3):
-    """Cosine diffusion: alpha = cos(a(t)) / cos(a(0)) [] with a(t) = pi/2 (t + s)/(1 + s), variance preserving.
+    """Cosine diffusion: alpha = cos(a(t)) / cos(a(0)) [] with a(t) = pi/2 (t + s)/(1 + s), variance
+    preserving.
 
-    alpha(1) = 0, hence the default t_max; sigma^2 = sin(a - a0) sin(a + a0) / cos^2 a0 keeps its digits at small t.
-    Raises ValueError as `from_schedule`. Source: Nichol and Dhariwal 2021, arXiv 2102.09672, equation 17.
+    alpha(1) = 0, hence the default t_max; sigma^2 = sin(a - a0) sin(a + a0) / cos^2 a0 keeps its
+    digits at small t.
+    Raises ValueError as `from_schedule`. Source: Nichol and Dhariwal 2021, arXiv 2102.09672,
+    equation 17.
     """
     return from_schedule(_cosine, s, t_min=t_min, t_max=t_max, name="processes.scalar.cosine")
 
@@ -74,4 +89,6 @@ def _cosine(t, s):
     xp = namespace(t, s)
     start, angle = math.pi / 2 * s / (1 + s), math.pi / 2 * (t + s) / (1 + s)
     step = math.pi / 2 * t / (1 + s)
-    return xp.cos(angle) / xp.cos(start), xp.sqrt(xp.sin(step) * xp.sin(angle + start)) / xp.cos(start)
+    return xp.cos(angle) / xp.cos(start), xp.sqrt(xp.sin(step) * xp.sin(angle + start)) / xp.cos(
+        start
+    )

@@ -1,7 +1,8 @@
-"""Exponential integrators: the linear part of the probability flow is exact, the network's share is interpolated.
+"""Exponential integrators: the linear part of the probability flow is exact, the network's share is
+interpolated.
 
-Door: f(process, denoiser, *, ...) -> Solver, on scalar processes (z [*event]) and blocks (z [c, *event]) alike; exact in one step
-when the held prediction is constant.
+Door: f(process, denoiser, *, ...) -> Solver, on scalar processes (z [*event]) and blocks (z [c,
+*event]) alike; exact in one step when the held prediction is constant.
 """
 
 from jaxgen.solvers.exponential._heun import edm_heun

@@ -4,12 +4,13 @@ The probability-flow ODE dz = F z - G G^T s / 2 becomes, with a propagator U and
 
     z(b) = U(b) U(a)^-1 z(a) + U(b) int_a^b dV held(t),
 
-    hold = "eps":  U = Phi,  V = Phi^-1 R,   held = R^-1 (z - Phi_0 x0hat), the whitened noise prediction,
-    hold = "x0":   U = R,    V = R^-1 Phi_0,  held = x0hat,
+    hold = "eps":  U = Phi,  V = Phi^-1 R,   held = R^-1 (z - Phi_0 x0hat), the whitened noise
+    prediction, hold = "x0":   U = R,    V = R^-1 Phi_0,  held = x0hat,
 
-where R R^T = Sigma and R' = (F + G G^T Sigma^-1 / 2) R: both forces are total derivatives. For a scalar process R = sigma,
-Phi = alpha, so V = exp(-lambda) or exp(lambda) with lambda = log(alpha / sigma). Source: derived; Zhang et al. 2023, arXiv
-2206.05564 (R for blocks), Lu et al. 2022, arXiv 2206.00927, equation 3.4 and 2211.01095, equation 8 (scalars).
+where R R^T = Sigma and R' = (F + G G^T Sigma^-1 / 2) R: both forces are total derivatives. For a
+scalar process R = sigma, Phi = alpha, so V = exp(-lambda) or exp(lambda) with lambda = log(alpha /
+sigma). Source: derived; Zhang et al. 2023, arXiv 2206.05564 (R for blocks), Lu et al. 2022, arXiv
+2206.00927, equation 3.4 and 2211.01095, equation 8 (scalars).
 """
 
 from typing import Any, NamedTuple
@@ -34,7 +35,10 @@ _FINAL = np.array([5 / 18, 4 / 9, 5 / 18])
 
 
 class Frame(NamedTuple):
-    """Propagators and forces on a grid of n steps, with NODES quadrature points inside each. Source: definition."""
+    """Propagators and forces on a grid of n steps, with NODES quadrature points inside each.
+
+    Source: definition.
+    """
 
     clock: Any  # [n + 1] the variable in which predictions are polynomial
     phi: Any  # [n + 1, ...]
@@ -46,7 +50,8 @@ class Frame(NamedTuple):
 
 
 def frame(process, ts, *, hold, clock):
-    """The `Frame` of a process on stops ts [n + 1] for hold "eps" or "x0" and clock "t", "log_snr" or "rho".
+    """The `Frame` of a process on stops ts [n + 1] for hold "eps" or "x0" and clock "t", "log_snr"
+    or "rho".
 
     Works on NumPy float64 and on traced arrays. Source: derived.
     """
@@ -56,7 +61,11 @@ def frame(process, ts, *, hold, clock):
 
 
 def log_gain(process, t):
-    """lambda = log(gain) [...] of a scalar or block process: log(alpha / sigma), or half of log gamma. Source: definition."""
+    """Lambda = log(gain) [...] of a scalar or block process: log(alpha / sigma), or half of log
+    gamma.
+
+    Source: definition.
+    """
     return channel_log_gain(*process.transition(t), blocks=num_blocks(process) is not None)
 
 
@@ -112,7 +121,9 @@ def _between(u, nodes):
 
 
 def _transport(process, stops):
-    """R(stop) R(a)^-1 [n, m, c, c] at stops [n, m], by three-stage Gauss collocation (order 6) between them."""
+    """R(stop) R(a)^-1 [n, m, c, c] at stops [n, m], by three-stage Gauss collocation (order 6)
+    between them.
+    """
     xp = namespace(process, stops)
     gaps = stops[:, 1:] - stops[:, :-1]
     times = stops[:, :-1, None] + gaps[..., None] * _STAGES[None, None]
@@ -121,10 +132,14 @@ def _transport(process, stops):
     scaled = gaps[..., None, None, None] * generator
     eye = np.eye(c)[None, None]
     rows = [
-        xp.concatenate([(i == j) * eye - _BUTCHER[i, j] * scaled[..., i, :, :] for j in range(3)], -1)
+        xp.concatenate(
+            [(i == j) * eye - _BUTCHER[i, j] * scaled[..., i, :, :] for j in range(3)], -1
+        )
         for i in range(3)
     ]
-    slopes = xp.linalg.solve(xp.concatenate(rows, -2), xp.concatenate([scaled[..., i, :, :] for i in range(3)], -2))
+    slopes = xp.linalg.solve(
+        xp.concatenate(rows, -2), xp.concatenate([scaled[..., i, :, :] for i in range(3)], -2)
+    )
     hops = eye + sum(_FINAL[i] * slopes[..., i * c : (i + 1) * c, :] for i in range(3))
     moved = [xp.broadcast_to(eye[0], hops[:, 0].shape)]
     for m in range(hops.shape[1]):
@@ -137,7 +152,10 @@ def _generator(process, t):
     xp = namespace(process, t)
     drift, noise, chol = process.drift(t), process.diffusion(t), process.transition(t)[1]
     whitened = xp.linalg.solve(chol, noise)  # L^-1 G
-    return drift + noise @ xp.swapaxes(xp.linalg.solve(xp.swapaxes(chol, -1, -2), whitened), -1, -2) / 2
+    return (
+        drift
+        + noise @ xp.swapaxes(xp.linalg.solve(xp.swapaxes(chol, -1, -2), whitened), -1, -2) / 2
+    )
 
 
 def _accumulate(hops, first):

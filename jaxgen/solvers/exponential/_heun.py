@@ -29,9 +29,10 @@ class HeunState(NamedTuple):
 def edm_heun(process, denoiser):
     """The second-order Heun Solver of EDM, two evaluations a step, for z [*event] or [c, *event].
 
-    It is the trapezoidal rule for dy = dV eps with y = Phi^-1 z, V = Phi^-1 R: for a scalar process Heun's method in sigma / alpha on
-    x / alpha, which is rhoRK-2 of DEIS. Raises ValueError on stops outside the process. Deviation: the paper ends with an Euler
-    step to sigma = 0, here the grid ends at t_min. Source: Karras et al. 2022, arXiv 2206.00364, algorithm 1.
+    It is the trapezoidal rule for dy = dV eps with y = Phi^-1 z, V = Phi^-1 R: for a scalar process
+    Heun's method in sigma / alpha on x / alpha, which is rhoRK-2 of DEIS. Raises ValueError on
+    stops outside the process. Deviation: the paper ends with an Euler step to sigma = 0, here the
+    grid ends at t_min. Source: Karras et al. 2022, arXiv 2206.00364, algorithm 1.
     """
 
     def build(process, ts):

@@ -1,9 +1,10 @@
-"""Exponential Adams-Bashforth methods: DDIM, tAB- and rhoAB-DEIS, and their like at any order, in any clock.
+"""Exponential Adams-Bashforth methods: DDIM, tAB- and rhoAB-DEIS, and their like at any order, in
+any clock.
 
     z(b) = U(b) U(a)^-1 z(a) + sum_j C_j held_j,   C_j = U(b) int_a^b l_j dV,
 
-with the Lagrange polynomials l_j on the last `order` stops in the chosen clock. Source: Zhang and Chen 2023,
-arXiv 2204.13902, equations 14-16; for blocks derived (see `_frame`).
+with the Lagrange polynomials l_j on the last `order` stops in the chosen clock. Source: Zhang and
+Chen 2023, arXiv 2204.13902, equations 14-16; for blocks derived (see `_frame`).
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +15,17 @@ import jax.numpy as jnp
 from jaxgen.math import apply, namespace, total
 from jaxgen.processes import num_blocks
 from jaxgen.solvers.exponential._frame import columns, frame
-from jaxgen.solvers.exponential._table import CLOCKS, HOLDS, STARTS, carry, choose, planner, ramped, start_steps, whole_order
+from jaxgen.solvers.exponential._table import (
+    CLOCKS,
+    HOLDS,
+    STARTS,
+    carry,
+    choose,
+    planner,
+    ramped,
+    start_steps,
+    whole_order,
+)
 from jaxgen.types import Solver
 
 
@@ -52,16 +63,22 @@ class MultistepInfo(NamedTuple):
     log_density: Any  # [...] log p(z(b), b) - log p(z(a), a) in nats, or None
 
 
-def adams_bashforth(process, denoiser, *, order=3, hold="x0", clock="log_snr", start="ramp", divergence=None):
-    """A Solver for the probability-flow ODE of any linear process, holding a prediction polynomial: z is [*event] or [c, *event].
+def adams_bashforth(
+    process, denoiser, *, order=3, hold="x0", clock="log_snr", start="ramp", divergence=None
+):
+    """A Solver for the probability-flow ODE of any linear process, holding a prediction polynomial:
+    z is [*event] or [c, *event].
 
-    Args: denoiser(z, t) -> E[x0 | z] [*event]; order, how many stops the polynomial uses (1 to 6); hold, which prediction is
-        polynomial, "x0" or "eps"; clock, in which variable: "t", "log_snr" (lambda) or "rho" = exp(-lambda);
-        start: "ramp" climbs the orders over the first steps, one evaluation each; "exact" adds `log2(steps) (order - 2) / 2`
-        short steps to the first so that the order holds from any starting time;
-        divergence: an estimator of `math.divergence`, to report the change of log-density in nats in each step's info.
-    Raises ValueError on options outside these, fewer steps than `order`, or stops outside the process.
-    Source: Zhang and Chen 2023, arXiv 2204.13902; Lu et al. 2022, arXiv 2211.01095; for blocks derived.
+    Args: denoiser(z, t) -> E[x0 | z] [*event]; order, how many stops the polynomial uses (1 to 6);
+        hold, which prediction is polynomial, "x0" or "eps"; clock, in which variable: "t",
+        "log_snr" (lambda) or "rho" = exp(-lambda); start: "ramp" climbs the orders over the first
+        steps, one evaluation each; "exact" adds `log2(steps) (order - 2) / 2` short steps to the
+        first so that the order holds from any starting time; divergence: an estimator of
+        `math.divergence`, to report the change of log-density in nats in each step's info.
+    Raises ValueError on options outside these, fewer steps than `order`, or stops outside the
+    process.
+    Source: Zhang and Chen 2023, arXiv 2204.13902; Lu et al. 2022, arXiv 2211.01095; for blocks
+    derived.
     """
     name = "adams_bashforth"
     whole_order(name, order)
@@ -75,7 +92,9 @@ def adams_bashforth(process, denoiser, *, order=3, hold="x0", clock="log_snr", s
         density = None if divergence is None else _density_row(process, ts, parts, weights, hold)
         start_of = parts._replace(root=parts.root[:-1], phi=parts.phi[:-1])
         read = reading(process, start_of) if hold == "eps" else None
-        return MultistepRow(ts[:-1], ts[1:], read, parts.step, carry(parts.base[1:], weights), density)
+        return MultistepRow(
+            ts[:-1], ts[1:], read, parts.step, carry(parts.base[1:], weights), density
+        )
 
     return multistep(
         planner(name, process, build, order=order, start=start),
@@ -89,27 +108,32 @@ def adams_bashforth(process, denoiser, *, order=3, hold="x0", clock="log_snr", s
 
 
 def ddim(process, denoiser):
-    """The order-1 Solver: the prediction is held constant over a step; z is [*event] or [c, *event].
+    """The order-1 Solver: the prediction is held constant over a step; z is [*event] or [c,
+    *event].
 
-    Source: Song et al. 2021, arXiv 2010.02502, equation 12 with sigma = 0; for blocks Zhang et al. 2023, arXiv 2206.05564.
+    Source: Song et al. 2021, arXiv 2010.02502, equation 12 with sigma = 0; for blocks Zhang et al.
+    2023, arXiv 2206.05564.
     """
     return adams_bashforth(process, denoiser, order=1, hold="x0", clock="t")
 
 
 def deis(process, denoiser, *, order=3, clock="t", hold="eps", start="ramp"):
-    """The DEIS Solver: tAB-DEIS of `order` nodes (the paper's tAB-r is order = r + 1), or rhoAB with clock="rho".
+    """The DEIS Solver: tAB-DEIS of `order` nodes (the paper's tAB-r is order = r + 1), or rhoAB
+    with clock="rho".
 
-    z is [*event] or [c, *event]. Arguments and errors as `adams_bashforth`. Source: Zhang and Chen 2023, arXiv 2204.13902,
-    section 3.2 and proposition 3.
+    z is [*event] or [c, *event]. Arguments and errors as `adams_bashforth`. Source: Zhang and Chen
+    2023, arXiv 2204.13902, section 3.2 and proposition 3.
     """
     return adams_bashforth(process, denoiser, order=order, hold=hold, clock=clock, start=start)
 
 
 def dpmpp_2m(process, denoiser):
-    """The second-order multistep DPM-Solver++ (2M), for z [*event] or [c, *event]; first step order 1.
+    """The second-order multistep DPM-Solver++ (2M), for z [*event] or [c, *event]; first step order
+    1.
 
-    x0hat is extrapolated to the middle of the step in log-SNR: ((1 + r) x0_i - r x0_(i-1)), r = h_i / (2 h_(i-1)), and
-    held constant. Raises ValueError on stops outside the process. Source: Lu et al. 2022, arXiv 2211.01095, algorithm 2.
+    x0hat is extrapolated to the middle of the step in log-SNR: ((1 + r) x0_i - r x0_(i-1)), r = h_i
+    / (2 h_(i-1)), and held constant. Raises ValueError on stops outside the process. Source: Lu et
+    al. 2022, arXiv 2211.01095, algorithm 2.
     """
 
     def build(process, ts):
@@ -118,24 +142,41 @@ def dpmpp_2m(process, denoiser):
         h = parts.clock[1:] - parts.clock[:-1]
         lean = xp.concatenate([0 * h[:1], h[1:] / (2 * h[:-1])])
         shape = (-1,) + (1,) * (parts.force.ndim - 1)
-        weights = xp.stack([parts.force * (1 + lean).reshape(shape), -parts.force * lean.reshape(shape)], 1)
+        weights = xp.stack(
+            [parts.force * (1 + lean).reshape(shape), -parts.force * lean.reshape(shape)], 1
+        )
         return MultistepRow(ts[:-1], ts[1:], None, parts.step, carry(parts.base[1:], weights), None)
 
-    return multistep(planner("dpmpp_2m", process, build), denoiser, order=2, hold="x0", blocks=num_blocks(process))
+    return multistep(
+        planner("dpmpp_2m", process, build),
+        denoiser,
+        order=2,
+        hold="x0",
+        blocks=num_blocks(process),
+    )
 
 
 def multistep(plan, denoiser, *, order, hold, blocks, start="ramp", divergence=None):
-    """The Solver that runs a table of `MultistepRow`s: one evaluation and one weighted sum of `order` predictions a step.
+    """The Solver that runs a table of `MultistepRow`s: one evaluation and one weighted sum of
+    `order` predictions a step.
 
     Args: plan(ts) -> rows; blocks, c or None for z [c, *event] or [*event]. Source: definition.
     """
 
     def init(x, ts):
-        held, trace = jax.eval_shape(lambda z, t: _evaluate(denoiser, divergence, z, t), x, jnp.zeros((), jnp.float32))
-        empty = jax.tree.map(lambda like: jnp.zeros(like.shape, like.dtype), x if hold == "eps" else held)
+        held, trace = jax.eval_shape(
+            lambda z, t: _evaluate(denoiser, divergence, z, t), x, jnp.zeros((), jnp.float32)
+        )
+        empty = jax.tree.map(
+            lambda like: jnp.zeros(like.shape, like.dtype), x if hold == "eps" else held
+        )
         traces = ()
         if divergence is not None:
-            lifted = trace.shape if blocks is None else (*trace.shape[:-1], *((blocks,) * (2 if hold == "eps" else 1)))
+            lifted = (
+                trace.shape
+                if blocks is None
+                else (*trace.shape[:-1], *((blocks,) * (2 if hold == "eps" else 1)))
+            )
             traces = (jnp.zeros(lifted, trace.dtype),) * (order - 1)
         return MultistepState(x, (empty,) * (order - 1), traces)
 
@@ -150,7 +191,9 @@ def multistep(plan, denoiser, *, order, hold, blocks, start="ramp", divergence=N
             traces = (_hold_trace(row.density.read, trace, size, hold, blocks), *state.traces)
             paired = [_pair(row.density.weights[j], traces[j], hold, blocks) for j in range(order)]
             change = -size * row.density.log_det - sum(paired)
-        return MultistepState(x, history[: order - 1], traces[: order - 1]), MultistepInfo(row.t_next, change)
+        return MultistepState(x, history[: order - 1], traces[: order - 1]), MultistepInfo(
+            row.t_next, change
+        )
 
     def evaluations(n):
         return n + (start_steps(order, n) if start == "exact" else 0)
@@ -159,7 +202,8 @@ def multistep(plan, denoiser, *, order, hold, blocks, start="ramp", divergence=N
 
 
 def reading(process, parts):
-    """(from z, from x0hat) [m, ...] that make the held eps = R^-1 (z - Phi_0 x0hat) at the stops of `parts`.
+    """(from z, from x0hat) [m, ...] that make the held eps = R^-1 (z - Phi_0 x0hat) at the stops of
+    `parts`.
 
     Source: definition.
     """
@@ -191,12 +235,18 @@ def _density_row(process, ts, parts, weights, hold):
     else:
         log_det = xp.linalg.slogdet(parts.step)[1]
         inverse = xp.linalg.inv(root)
-        read = (inverse @ phi, xp.einsum("nij,nj->ni", inverse, column), phi) if hold == "eps" else (root,)
+        read = (
+            (inverse @ phi, xp.einsum("nij,nj->ni", inverse, column), phi)
+            if hold == "eps"
+            else (root,)
+        )
     return DensityRow(log_det, read, weights)
 
 
 def _hold_trace(read, trace, size, hold, blocks):
-    """The traces K U that pair with dV, from those of d x0hat / dz: [...] for scalars, [..., c] or [..., c, c] for blocks."""
+    """The traces K U that pair with dV, from those of d x0hat / dz: [...] for scalars, [..., c] or
+    [..., c, c] for blocks.
+    """
     if blocks is None:
         return size * read[0] + read[1] * trace
     if hold == "x0":

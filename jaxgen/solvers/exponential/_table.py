@@ -1,11 +1,13 @@
-"""From frames to tables: multistep weights by Lagrange interpolation, start-up, and the options all solvers share."""
+"""From frames to tables: multistep weights by Lagrange interpolation, start-up, and the options all
+solvers share.
+"""
 
 import math
 
 import numpy as np
 
-from jaxgen.math import gauss_legendre, is_concrete, lagrange, namespace, on_host
-from jaxgen.processes import num_blocks
+from jaxgen.math import gauss_legendre, lagrange, namespace, on_host
+from jaxgen.solvers._solve import check_inside
 from jaxgen.solvers.exponential._frame import NODES
 
 HOLDS = ("eps", "x0")
@@ -16,26 +18,35 @@ STARTS = ("ramp", "exact")
 def choose(name, option, value, choices):
     """Raises ValueError unless an option is among its choices. Source: definition."""
     if value not in choices:
-        raise ValueError(f"solvers.exponential.{name}: {option} must be one of {', '.join(choices)}; got {value!r}")
+        raise ValueError(
+            f"solvers.exponential.{name}: {option} must be one of {', '.join(choices)}; "
+            f"got {value!r}"
+        )
 
 
 def whole_order(name, order, low=1, high=6):
     """Raises ValueError unless low <= order <= high is an integer. Source: definition."""
     if not isinstance(order, int) or not low <= order <= high:
-        raise ValueError(f"solvers.exponential.{name}: order must be an integer from {low} to {high}; got {order!r}")
+        raise ValueError(
+            f"solvers.exponential.{name}: order must be an integer from {low} to {high}; "
+            f"got {order!r}"
+        )
 
 
 def planner(name, process, build, *, order=1, start="ramp", start_order=None):
-    """plan(ts [n + 1]) -> rows: checks the stops, adds start-up stops, and computes build(process, ts) on the host.
+    """plan(ts [n + 1]) -> rows: checks the stops, adds start-up stops, and computes build(process,
+    ts) on the host.
 
-    Raises ValueError (from plan) when there are fewer steps than nodes, or stops leave [t_min, t_max]. Source: definition.
+    Raises ValueError (from plan) when there are fewer steps than nodes, or stops leave [t_min,
+    t_max]. Source: definition.
     """
 
     def plan(ts):
         steps = np.shape(ts)[0] - 1
         if order > steps and start == "ramp":
             raise ValueError(
-                f"solvers.exponential.{name}: order must be at most the number of steps; got order {order}, {steps} steps"
+                f"solvers.exponential.{name}: order must be at most the number of steps; "
+                f"got order {order}, {steps} steps"
             )
         check_inside(f"solvers.exponential.{name}", process, ts)
         extra = start_steps(start_order or order, steps) if start == "exact" else 0
@@ -44,28 +55,12 @@ def planner(name, process, build, *, order=1, start="ramp", start_order=None):
     return plan
 
 
-def check_inside(name, process, ts):
-    """Raises ValueError when concrete stops ts [n + 1] leave [t_min, t_max]; alpha = 0 at the noisy end is allowed.
-
-    Source: definition.
-    """
-    if is_concrete(process, ts):
-        low, high = float(np.min(ts)), float(np.max(ts))
-        t_min, t_max = float(process.t_min), float(process.t_max)
-        slack = 1e-6 * (t_max - t_min)
-        if low < t_min - slack or (high > t_max + slack and not _is_pure_noise(process, high)):
-            raise ValueError(f"{name}: stops must lie in [{t_min}, {t_max}]; got [{low}, {high}]")
-
-
-def _is_pure_noise(process, t):
-    return num_blocks(process) is None and float(process.transition(np.float64(t))[0]) == 0
-
-
 def start_steps(order, steps):
     """How many stops an exact start adds to the first of `steps` steps: 0 up to order 2.
 
-    The start climbs orders 1, 2, ... over steps that double in length. Its error is that of the first, of length h 2^-m and
-    order 1: below (h 2^-m)^2, which m = (order - 2) / 2 log2(steps) keeps under the method's own h^order.
+    The start climbs orders 1, 2, ... over steps that double in length. Its error is that of the
+    first, of length h 2^-m and order 1: below (h 2^-m)^2, which m = (order - 2) / 2 log2(steps)
+    keeps under the method's own h^order.
     Source: derived.
     """
     return 0 if order <= 2 else math.ceil((order - 2) / 2 * math.log2(max(steps, 2)))
@@ -80,10 +75,12 @@ def _with_start(ts, extra):
 
 
 def moments(frame, offsets, rows):
-    """int_a^b l_j dV [m, k, ...] for the steps `rows` (a slice of length m), with nodes at the stops i + offset.
+    """int_a^b l_j dV [m, k, ...] for the steps `rows` (a slice of length m), with nodes at the
+    stops i + offset.
 
-    The integral is taken by parts, l_j(b) (V(b) - V(a)) - int l_j' (V - V(a)) du, so that the weights sum to V(b) - V(a)
-    exactly and no derivative of the schedule is needed. Source: derived; Zhang and Chen 2023, arXiv 2204.13902, equation 15.
+    The integral is taken by parts, l_j(b) (V(b) - V(a)) - int l_j' (V - V(a)) du, so that the
+    weights sum to V(b) - V(a) exactly and no derivative of the schedule is needed. Source: derived;
+    Zhang and Chen 2023, arXiv 2204.13902, equation 15.
     """
     u = frame.clock
     xp = namespace(u, frame.force)
@@ -101,9 +98,11 @@ def moments(frame, offsets, rows):
 
 
 def ramped(frame, order, offsets_of):
-    """Moments [n, k, ...] of all n steps, with fewer nodes while there is no past: step i uses min(i + 1, order) of them.
+    """Moments [n, k, ...] of all n steps, with fewer nodes while there is no past: step i uses
+    min(i + 1, order) of them.
 
-    Args: offsets_of(nodes) -> the node offsets of a step with that many nodes of the past; k = len(offsets_of(order)).
+    Args: offsets_of(nodes) -> the node offsets of a step with that many nodes of the past; k =
+    len(offsets_of(order)).
     Source: definition.
     """
     xp = namespace(frame.clock, frame.force)
@@ -121,7 +120,10 @@ def ramped(frame, order, offsets_of):
 
 
 def carry(base, moments):
-    """U(b) m_j [m, k, ...] for propagators base [m, ...] and moments [m, k, ...]. Source: definition."""
+    """U(b) m_j [m, k, ...] for propagators base [m, ...] and moments [m, k, ...].
+
+    Source: definition.
+    """
     xp = namespace(base, moments)
     if base.ndim == 1:
         return base[:, None] * moments

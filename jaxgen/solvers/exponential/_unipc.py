@@ -1,4 +1,6 @@
-"""UniPC: an exponential Adams predictor whose evaluation also corrects the step before, at no further cost."""
+"""UniPC: an exponential Adams predictor whose evaluation also corrects the step before, at no
+further cost.
+"""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +10,16 @@ import jax.numpy as jnp
 from jaxgen.math import apply, namespace, total
 from jaxgen.solvers.exponential._frame import frame
 from jaxgen.solvers.exponential._multistep import MultistepInfo, hold_prediction, reading
-from jaxgen.solvers.exponential._table import HOLDS, STARTS, carry, choose, planner, ramped, start_steps, whole_order
+from jaxgen.solvers.exponential._table import (
+    HOLDS,
+    STARTS,
+    carry,
+    choose,
+    planner,
+    ramped,
+    start_steps,
+    whole_order,
+)
 from jaxgen.types import Solver
 
 VARIANTS = ("bh1", "bh2")
@@ -21,7 +32,7 @@ class UniPCRow(NamedTuple):
     t_next: Any  # []
     read: Any  # as MultistepRow
     arrive: Any  # [] or [c, c], the propagator of the step before
-    correct: Any  # [k + 1, ...], weights of the predictions at t and before; all the past of the first row is itself
+    correct: Any  # [k + 1, ...], weights of the predictions at t and before
     keep: Any  # [] 1 on the first row, which has nothing to correct
     propagate: Any  # [] or [c, c]
     predict: Any  # [k, ...]
@@ -36,12 +47,16 @@ class UniPCState(NamedTuple):
 
 
 def unipc(process, denoiser, *, predictor_order=3, hold="x0", variant="bh2", start="ramp"):
-    """The UniPC Solver with a predictor of order p = predictor_order (1 to 5) and its corrector: order p + 1, one evaluation a step.
+    """The UniPC Solver with a predictor of order p = predictor_order (1 to 5) and its corrector:
+    order p + 1, one evaluation a step.
 
-    z is [*event] or [c, *event]. From p = 3 on predictor and corrector are the exponential Adams methods in log-SNR, whatever
-    the variant: "bh1" and "bh2" differ where the paper fixes a coefficient at 1/2 (predictor of order 2, corrector of a step with one past
-    node). The last step is not corrected. Raises ValueError on options outside these, fewer steps than p, or stops outside the process.
-    Source: Zhao et al. 2023, arXiv 2302.04867, algorithms 5-8; the reduction to Adams methods is derived.
+    z is [*event] or [c, *event]. From p = 3 on predictor and corrector are the exponential Adams
+    methods in log-SNR, whatever the variant: "bh1" and "bh2" differ where the paper fixes a
+    coefficient at 1/2 (predictor of order 2, corrector of a step with one past node). The last step
+    is not corrected. Raises ValueError on options outside these, fewer steps than p, or stops
+    outside the process.
+    Source: Zhao et al. 2023, arXiv 2302.04867, algorithms 5-8; the reduction to Adams methods is
+    derived.
     """
     name = "unipc"
     whole_order(name, predictor_order, 1, 5)
@@ -86,7 +101,9 @@ def unipc(process, denoiser, *, predictor_order=3, hold="x0", variant="bh2", sta
 
 
 def _halve(parts, predict, correct, p, hold, variant):
-    """Replaces the weights that the paper fixes at 1/2: steps predicted with two nodes, and corrected with one past node."""
+    """Replaces the weights that the paper fixes at 1/2: steps predicted with two nodes, and
+    corrected with one past node.
+    """
     xp = namespace(parts.clock)
     h = parts.clock[1:] - parts.clock[:-1]
     signed = h if hold == "eps" else -h
@@ -104,6 +121,6 @@ def _halve(parts, predict, correct, p, hold, variant):
 
 
 def _columns(xp, like, columns):
-    """The given columns [m, ...] side by side, padded with zeros to the width of like [m, k, ...]."""
+    """The given columns [m, ...] side by side, padded with zeros to like [m, k, ...]."""
     stacked = xp.stack(columns, 1)
     return xp.concatenate([stacked[:, : like.shape[1]], 0 * like[:, stacked.shape[1] :]], 1)

@@ -1,0 +1,28 @@
+"""Score matching. Door: f(process, apply, *, kind, ...) -> loss_fn(params, key, x0 [*event],
+t=None, **cond) -> [].
+
+For one example; the trainer splits keys, maps over the batch and averages. `apply(params, z, t,
+**cond) -> [*event]`, z [*event] or [c, *event]. Beside the losses stand their time laws u -> t and
+weightings t -> [].
+"""
+
+from jaxgen.losses.score._denoising import denoising
+from jaxgen.losses.score._implicit import implicit, sliced
+from jaxgen.losses.score._times import (
+    edm_weight,
+    log_normal_noise,
+    min_snr_weight,
+    snr_weight,
+    uniform_time,
+)
+
+__all__ = [
+    "denoising",
+    "edm_weight",
+    "implicit",
+    "log_normal_noise",
+    "min_snr_weight",
+    "sliced",
+    "snr_weight",
+    "uniform_time",
+]
