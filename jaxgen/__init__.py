@@ -1,7 +1,8 @@
 """jaxgen: probabilistic generative modelling as pure functions.
 
-Rooms are modules, `jaxgen.<room>.<door>.<method>`; at the top stand only the verbs of every notebook. Core functions take one
-example x [*event] and one time t []; the batch is `jax.vmap`, and the user writes it.
+Rooms are modules, `jaxgen.<room>.<door>.<method>`; at the top stand only the verbs of every
+notebook. Core functions take one example x [*event] and one time t []; the batch is `jax.vmap`,
+and the user writes it.
 """
 
 from jaxgen import (

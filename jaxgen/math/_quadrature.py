@@ -41,40 +41,38 @@ def lagrange(nodes, u):
     return xp.stack(values, -1), xp.stack(slopes, -1)
 
 
-def invert(fn, target, lo, hi, *, rounds=64):
-    """The u [...] in [lo, hi] with fn(u) = target [...], for a monotone fn that acts element by
-    element.
+def invert(fn, target, lo, hi, *, rounds=32):
+    """The u [...] between lo and hi with fn(u) = target [...], for a monotone fn of single numbers.
 
-    Bisection; `rounds` halvings reach the spacing of the dtype. Targets outside fn([lo, hi]) give
-    the nearer end. Under JAX one Newton step at the end carries the derivative with respect to the
-    target and to the numbers inside fn (implicit function theorem). Source: definition.
+    Bisection, then one secant (NumPy) or Newton (JAX) step, which squares the error. Targets that
+    fn does not reach give the nearer end. The Newton step carries the derivative with respect to
+    the target and to the numbers inside fn (implicit function theorem). Source: definition.
     """
     xp = namespace(target, lo, hi)
-    lo, hi = (
-        xp.broadcast_to(lo, xp.shape(target)) + 0.0 * target,
-        xp.broadcast_to(hi, xp.shape(target)) + 0.0 * target,
-    )
-    if xp is np:
-        falling = fn(lo) > fn(hi)
-        return _bisect(fn, target, lo, hi, falling, rounds, xp)
-    still = jax.lax.stop_gradient
-    lo, hi = still(lo), still(hi)
-    root = still(
-        _bisect(lambda u: still(fn(u)), still(target), lo, hi, still(fn(lo) > fn(hi)), rounds, xp)
-    )
-    value, slope = jax.jvp(fn, (root,), (jnp.ones_like(root),))
-    slope = still(slope)
-    inside = (root > lo) & (root < hi) & (slope != 0)
-    newton = root + (target - value) / jnp.where(inside, slope, 1.0)
-    return jnp.where(inside, newton, root)
+    shape = np.broadcast_shapes(np.shape(target), np.shape(lo), np.shape(hi))
+    target, lo, hi = (xp.broadcast_to(xp.asarray(end), shape) for end in (target, lo, hi))
+    ends = fn(lo), fn(hi)
+    target = xp.clip(target, xp.minimum(*ends), xp.maximum(*ends))
+    still = (lambda u: u) if xp is np else jax.lax.stop_gradient
 
-
-def _bisect(fn, target, lo, hi, falling, rounds, xp):
     def halve(bracket):
-        lo, hi = bracket
-        middle = (lo + hi) / 2
-        right = (fn(middle) < target) != falling
-        return xp.where(right, middle, lo), xp.where(right, hi, middle)
+        a, b = bracket
+        middle = (a + b) / 2
+        right = (still(fn(middle)) < still(target)) != falling
+        return xp.where(right, middle, a), xp.where(right, b, middle)
 
-    lo, hi = iterate(halve, (lo, hi), rounds, xp)
-    return (lo + hi) / 2
+    falling = still(ends[0] > ends[1])
+    a, b = iterate(halve, (still(lo), still(hi)), rounds, xp)
+    if xp is np:
+        low, high = fn(a), fn(b)
+        slope = np.where(low == high, np.inf, (high - low) / np.where(a == b, 1.0, b - a))
+        root = a + (target - low) / slope
+    else:
+        root = _newton(fn, target, still(_newton(fn, target, a)))
+    return xp.clip(root, xp.minimum(lo, hi), xp.maximum(lo, hi))
+
+
+def _newton(fn, target, u):
+    value, slope = jax.jvp(fn, (u,), (jnp.ones_like(u),))
+    slope = jax.lax.stop_gradient(slope)
+    return u + (target - value) / jnp.where(slope == 0, jnp.inf, slope)

@@ -36,7 +36,7 @@ def edm_heun(process, denoiser):
     """
 
     def build(process, ts):
-        parts = frame(process, ts, hold="eps", clock="rho")
+        parts = frame(process, ts, hold="eps", clock="t")
         last = parts._replace(root=parts.root[1:], phi=parts.phi[1:])
         first = parts._replace(root=parts.root[:-1], phi=parts.phi[:-1])
         weight = carry(parts.base[1:], parts.force[:, None])[:, 0]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxgen.math import apply, namespace, total
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._frame import columns, frame
+from jaxgen.solvers.exponential._frame import columns, frame, log_gain
 from jaxgen.solvers.exponential._table import (
     CLOCKS,
     HOLDS,
@@ -87,7 +87,8 @@ def adams_bashforth(
     choose(name, "start", start, STARTS)
 
     def build(process, ts):
-        parts = frame(process, ts, hold=hold, clock=clock)
+        # The Lagrange polynomial of one node is 1 in any clock; t needs no inversion.
+        parts = frame(process, ts, hold=hold, clock=clock if order > 1 else "t")
         weights = ramped(parts, order, lambda nodes: range(0, -nodes, -1))
         density = None if divergence is None else _density_row(process, ts, parts, weights, hold)
         start_of = parts._replace(root=parts.root[:-1], phi=parts.phi[:-1])
@@ -138,8 +139,9 @@ def dpmpp_2m(process, denoiser):
 
     def build(process, ts):
         xp = namespace(process, ts)
-        parts = frame(process, ts, hold="x0", clock="log_snr")
-        h = parts.clock[1:] - parts.clock[:-1]
+        parts = frame(process, ts, hold="x0", clock="t")
+        clock = log_gain(process, ts)
+        h = clock[1:] - clock[:-1]
         lean = xp.concatenate([0 * h[:1], h[1:] / (2 * h[:-1])])
         shape = (-1,) + (1,) * (parts.force.ndim - 1)
         weights = xp.stack(
