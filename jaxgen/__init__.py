@@ -8,6 +8,7 @@ and the user writes it.
 from jaxgen import (
     data,
     densities,
+    energies,
     grids,
     kernels,
     likelihoods,
@@ -33,6 +34,7 @@ __all__ = [
     "data",
     "data_part",
     "densities",
+    "energies",
     "grids",
     "kernels",
     "lift",
