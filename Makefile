@@ -1,8 +1,7 @@
 # `make demo` and `make test` are the two commands of the README; `make ci` is what runs before every stop.
-# The environment lives in .venv and is made again only when pyproject.toml changes.
+# The environment lives in .venv and is made again only when pyproject.toml changes; it is built with
+# the first Python of 3.11 or newer that is found, or with the one named by `make PYTHON=... setup`.
 
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed-pyproject.toml
@@ -24,13 +23,17 @@ MAYBE_EMPTY := || [ $$? -eq 5 ]
 
 setup:
 	@if cmp -s pyproject.toml $(STAMP) && [ -x $(RUN) ]; then exit 0; fi; \
-	if [ -z "$(PYTHON)" ]; then \
-		echo "setup: jaxgen needs Python 3.11 or newer; found $$(python3 --version 2>&1);" \
-			"name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; \
+	new='import sys; sys.exit(sys.version_info < (3, 11))'; python=; \
+	for each in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+		if $$each -c "$$new" 2>/dev/null; then python=$$each; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "setup: needs Python 3.11 or newer; got $(or $(PYTHON),python3):" \
+			"$$($(or $(PYTHON),python3) --version 2>&1 | head -1)" >&2; exit 2; \
 	fi; \
 	echo "setup: installing jaxgen and its tools into $(VENV) (a few minutes, once)"; \
-	[ -x $(RUN) ] || $(PYTHON) -m venv $(VENV) || { \
-		echo "setup: $(PYTHON) could not make a virtual environment; on Debian: apt install python3-venv" >&2; \
+	[ -x $(RUN) ] || $$python -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "setup: $$python made no virtual environment; on Debian: apt install python3-venv" >&2; \
 		exit 2; }; \
 	$(INSTALL) || { echo "setup: installing once more" >&2; sleep 3; $(INSTALL); } && \
 	cp pyproject.toml $(STAMP)
@@ -66,7 +69,7 @@ experiments-smoke: setup
 	[(print("smoke:", room.__name__, flush=True), room.smoke()) for room in rooms if hasattr(room, "smoke")]'
 
 notebooks: setup
-	$(RUN) -m pytest -q tests/notebooks $(MAYBE_EMPTY)
+	$(RUN) -m pytest -q tests/notebooks
 
 # Timings are ratios within one run, so nothing may come from a warm cache.
 bench: setup
