@@ -229,7 +229,7 @@ def load_features(path: str | os.PathLike, expected: dict) -> Features:
     """
     path = os.fspath(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             params = {name: jnp.asarray(file[name]) for name in file.files if name != "about"}
         found, accuracy, task = about["settings"], float(about["accuracy"]), str(about["task"])

@@ -250,6 +250,7 @@ def curves(
     level: tuple[str, float] | None = None,
     bands: Mapping[str, np.ndarray] | None = None,
     xticks: Sequence[float] | None = None,
+    faint: Sequence[str] = (),
 ) -> str:
     """A picture of curves; its path.
 
@@ -265,6 +266,7 @@ def curves(
         level: (label, y), drawn as a dashed line across.
         bands: label -> half-width [n] of a band around that curve, such as a standard error.
         xticks: where to print numbers along x.
+        faint: labels of curves drawn thin and pale, behind the others.
     """
     figure = _figure(6.4, 4.2)
     axes = figure.add_axes((0.12, 0.13, 0.84, 0.77))
@@ -272,7 +274,9 @@ def curves(
     for (label, (x, y)), (colour, marker) in zip(lines.items(), styles, strict=False):
         x, y = np.asarray(x, float), np.asarray(y, float)
         shape = {"marker": marker, "markersize": 5} if markers or len(x) == 1 else {}
-        axes.plot(x, y, color=colour, linewidth=1.6, label=label, **shape)
+        pale = {"linewidth": 0.6, "alpha": 0.35, "color": GREY, "zorder": 1}
+        look = pale if label in faint else {"linewidth": 1.6, "color": colour}
+        axes.plot(x, y, label=label, **look, **shape)
         if bands and label in bands:
             half = np.asarray(bands[label], float)
             axes.fill_between(x, y - half, y + half, color=colour, alpha=0.2, linewidth=0)
@@ -305,10 +309,26 @@ def loss_curve(path: str | os.PathLike, steps, losses, *, smooth: int = 50) -> s
     steps, losses = np.asarray(steps, float), np.asarray(losses, float)
     smooth = max(1, min(smooth, len(losses) // 4))
     means = np.convolve(losses, np.ones(smooth) / smooth, mode="valid")
-    lines = {"one step": (steps, losses), f"mean of {smooth} steps": (steps[smooth - 1 :], means)}
+    middle = np.convolve(steps, np.ones(smooth) / smooth, mode="valid")
+    lines = {f"mean of {smooth} steps": (middle, means), "one step": (steps, losses)}
     return curves(
-        path, lines, xlabel="optimiser step", ylabel="weighted loss", title="Loss", log_y=True
+        path,
+        lines,
+        xlabel="optimiser step",
+        ylabel="weighted loss",
+        title="Loss",
+        log_y=True,
+        faint=("one step",),
     )
+
+
+def _apart(values, ratio=1.15):
+    """The values, rising, less those within `ratio` of a larger one: labels that do not collide."""
+    kept = []
+    for value in sorted(set(values), reverse=True):
+        if not kept or kept[-1] / value > ratio:
+            kept.append(value)
+    return kept[::-1]
 
 
 def quality_against_evaluations(
@@ -328,7 +348,7 @@ def quality_against_evaluations(
         n: how many images on each side; printed, for the distance is biased in n.
         title: above the picture.
     """
-    ticks = sorted({float(x) for xs, _ in lines.values() for x in np.asarray(xs).ravel()})
+    ticks = _apart(float(x) for xs, _ in lines.values() for x in np.asarray(xs).ravel())
     return curves(
         path,
         lines,
