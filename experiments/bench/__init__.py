@@ -1,0 +1,1 @@
+"""What jaxgen costs: `python -m experiments.bench`."""

@@ -1,0 +1,82 @@
+"""What jaxgen costs beside what one would write by hand: ratios within one run."""
+
+import argparse
+import json
+import platform
+from pathlib import Path
+
+import jax
+
+import jaxgen as jg
+from experiments.bench import _sampler, _timing, _training
+
+IMPORT = "import time; s = time.perf_counter(); {}; print(time.perf_counter() - s)"
+DEPENDENCIES = "import jax, jax.numpy, numpy, optax, flax, chex, blackjax, diffrax"
+FIRST = (
+    "import jax; jax.config.update('jax_enable_compilation_cache', False); "
+    "from experiments.bench import _sampler; print(_sampler.first_call({!r}))"
+)
+
+
+def sampler_rows(repeats):
+    """Steady time of samplers at 20 evaluations against the same loop by hand, and their set-up."""
+    process, denoiser, x = _sampler.problem()
+    exponential = jg.solvers.exponential
+    pairs = {
+        "dpmpp_2m": (exponential.dpmpp_2m, _sampler.bare),
+        "deis": (exponential.deis, _sampler.bare_deis),
+    }
+    for name, (make, by_hand) in pairs.items():
+        run, floor = _sampler.ours(process, denoiser, make), by_hand(process, denoiser)
+        jax.block_until_ready((run(x), floor(x)))
+        mine, theirs, ratio = _timing.paired(
+            lambda run=run: run(x), lambda floor=floor: floor(x), repeats
+        )
+        yield f"{name}, 20 evaluations / bare scan", 1e3 * mine, 1e3 * theirs, ratio, "<= 1.15"
+    for name in ("dpmpp_2m", "deis", "unipc"):
+        milliseconds = _sampler.setup(process, denoiser, getattr(exponential, name))
+        yield f"{name}, table of 20 steps", milliseconds, None, None, "< 5 ms"
+
+
+def fresh_row(label, ours, theirs, repeats, goal):
+    """A row of two programs, each run in new processes, in turn."""
+    runs = [(_timing.fresh(ours, 1)[0], _timing.fresh(theirs, 1)[0]) for _ in range(repeats)]
+    mine, other = (1e3 * sorted(column)[repeats // 2] for column in zip(*runs, strict=True))
+    ratio = sorted(a / b for a, b in runs)[repeats // 2]
+    return label, mine, other, ratio, goal
+
+
+def training_row(repeats):
+    """One training step of the main job's network against a hand-written loop."""
+    ours, theirs = _training.steps()
+    jax.block_until_ready((ours(), theirs()))
+    mine, other, ratio = _timing.paired(ours, theirs, repeats)
+    return "training step / hand-written loop", 1e3 * mine, 1e3 * other, ratio, "<= 1.03"
+
+
+def main():
+    """Prints the table and writes it to runs/bench/bench.json."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=30, help="paired runs of each row")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="where the table goes")
+    args = parser.parse_args()
+    rows = list(sampler_rows(args.repeats))
+    rows.append(
+        fresh_row("first call / bare scan", FIRST.format("ours"), FIRST.format("bare"), 5, "<= 1.5")
+    )
+    rows.append(training_row(args.repeats))
+    ours = IMPORT.format("import jaxgen")
+    rows.append(fresh_row("import / dependencies", ours, IMPORT.format(DEPENDENCIES), 7, "<= 1.2"))
+    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {platform.machine()}, float32")
+    print(f"{'':42s}{'ms':>10s}{'beside':>10s}{'ratio':>8s}  goal")
+    for label, mine, other, ratio, goal in rows:
+        beside = "" if other is None else f"{other:.2f}"
+        print(
+            f"{label:42s}{mine:10.2f}{beside:>10s}{'' if ratio is None else f'{ratio:.3f}':>8s}  {goal}"
+        )
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "bench.json").write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
