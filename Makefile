@@ -12,6 +12,8 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 export MPLBACKEND ?= Agg
+# pytest-xdist needs every worker to collect the tests in one order, also those named by a set.
+export PYTHONHASHSEED ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 INSTALL := $(RUN) -m pip install --quiet --root-user-action=ignore -e '.[dev]'
