@@ -66,9 +66,9 @@ def faults(name: str, value) -> list[str]:
     inherited = inspect.isclass(value) and not value.__dict__.get("__doc__")
     if not doc or automatic or inherited:
         return [f"{name}: must have a docstring; got {doc[:40]!r}"]
-    found, first = [], doc.splitlines()[0]
+    found, first = [], " ".join(doc.split("\n\n")[0].split())
     if not first.endswith("."):
-        found.append(f"{name}: first line must end with a period; got {first!r}")
+        found.append(f"{name}: first paragraph must end with a period; got {first!r}")
     error = inspect.isclass(value) and issubclass(value, BaseException)
     if not error and name not in NO_SHAPES and not SHAPE.search(text_with_comments(value)):
         found.append(f"{name}: must give shapes in brackets, such as [n, *event]; got {first!r}")
