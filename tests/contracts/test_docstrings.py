@@ -11,8 +11,9 @@ import pytest
 
 import jaxgen
 
-# Verbs about files, devices and bookkeeping: qualified names that hand over no array.
+# Names that hand over no array, and doors about trees of any shape, files and devices.
 NO_SHAPES: frozenset[str] = frozenset({"jaxgen.types.Trainer"})
+NO_SHAPES_DOORS = ("jaxgen.training",)
 # Names that come from nowhere but this library and need no paper.
 NO_SOURCE: frozenset[str] = frozenset()
 
@@ -70,7 +71,8 @@ def faults(name: str, value) -> list[str]:
     if not first.endswith("."):
         found.append(f"{name}: first paragraph must end with a period; got {first!r}")
     error = inspect.isclass(value) and issubclass(value, BaseException)
-    if not error and name not in NO_SHAPES and not SHAPE.search(text_with_comments(value)):
+    shapeless = name in NO_SHAPES or name.startswith(NO_SHAPES_DOORS)
+    if not error and not shapeless and not SHAPE.search(text_with_comments(value)):
         found.append(f"{name}: must give shapes in brackets, such as [n, *event]; got {first!r}")
     sourced = SOURCE.search(doc) or SOURCE.search(head_of(value))
     if not error and name not in NO_SOURCE and not sourced:
