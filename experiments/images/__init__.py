@@ -1,0 +1,19 @@
+"""The main job: a small diffusion model of real images, sampled in 5, 10 and 20 evaluations.
+
+`python -m experiments.images --help` explains every setting; README.md says what was measured.
+`smoke()` runs all of it in its smallest size.
+"""
+
+__all__ = ["smoke"]
+
+
+def smoke() -> None:
+    """Runs everything on 8 x 8 digits in a temporary folder; raises RuntimeError if it fails."""
+    import tempfile
+
+    from experiments.images._run import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        code = main(["--smoke", "--run", folder + "/run"])
+    if code:
+        raise RuntimeError(f"experiments.images: the smoke run must end with 0; got {code}")
