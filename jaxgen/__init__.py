@@ -15,9 +15,11 @@ from jaxgen import (
     losses,
     math,
     metrics,
+    nets,
     predictions,
     processes,
     solvers,
+    training,
     types,
 )
 from jaxgen.predictions import as_denoiser, as_field, as_score, rechannel
@@ -42,11 +44,13 @@ __all__ = [
     "losses",
     "math",
     "metrics",
+    "nets",
     "predictions",
     "prior",
     "processes",
     "rechannel",
     "solve",
     "solvers",
+    "training",
     "types",
 ]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxgen.math import apply, namespace, total
 from jaxgen.processes import num_blocks
+from jaxgen.solvers.exponential._density import density_row, hold_trace, pair
 from jaxgen.solvers.exponential._frame import columns, frame, log_gain
 from jaxgen.solvers.exponential._table import (
     CLOCKS,
@@ -37,15 +38,7 @@ class MultistepRow(NamedTuple):
     read: Any  # (from z, from x0hat) to the held prediction; None when x0hat itself is held
     propagate: Any  # [] or [c, c]
     weights: Any  # [k], [k, c, c] or [k, c]
-    density: Any  # DensityRow, or None
-
-
-class DensityRow(NamedTuple):
-    """What a step needs to carry the log-density along. Source: definition."""
-
-    log_det: Any  # [] log |det U(b) U(a)^-1|, for one event entry
-    read: Any  # how traces of the denoiser's Jacobian become held ones
-    weights: Any  # [k, ...] int l_j dV
+    density: Any  # `DensityRow`, or None
 
 
 class MultistepState(NamedTuple):
@@ -90,7 +83,7 @@ def adams_bashforth(
         # The Lagrange polynomial of one node is 1 in any clock; t needs no inversion.
         parts = frame(process, ts, hold=hold, clock=clock if order > 1 else "t")
         weights = ramped(parts, order, lambda nodes: range(0, -nodes, -1))
-        density = None if divergence is None else _density_row(process, ts, parts, weights, hold)
+        density = None if divergence is None else density_row(process, parts, weights, hold)
         start_of = parts._replace(root=parts.root[:-1], phi=parts.phi[:-1])
         read = reading(process, start_of) if hold == "eps" else None
         return MultistepRow(
@@ -190,8 +183,8 @@ def multistep(plan, denoiser, *, order, hold, blocks, start="ramp", divergence=N
         traces, change = (), None
         if divergence is not None:
             size = state.x.size if blocks is None else state.x.size // blocks
-            traces = (_hold_trace(row.density.read, trace, size, hold, blocks), *state.traces)
-            paired = [_pair(row.density.weights[j], traces[j], hold, blocks) for j in range(order)]
+            traces = (hold_trace(row.density.read, trace, size, hold, blocks), *state.traces)
+            paired = [pair(row.density.weights[j], traces[j], hold, blocks) for j in range(order)]
             change = -size * row.density.log_det - sum(paired)
         return MultistepState(x, history[: order - 1], traces[: order - 1]), MultistepInfo(
             row.t_next, change
@@ -226,39 +219,3 @@ def _evaluate(denoiser, divergence, z, t):
     if divergence is None:
         return denoiser(z, t), None
     return divergence(lambda inner: denoiser(inner, t), z)
-
-
-def _density_row(process, ts, parts, weights, hold):
-    xp = namespace(parts.root)
-    phi, root, column = parts.phi[:-1], parts.root[:-1], columns(process, parts.phi)[:-1]
-    if root.ndim == 1:
-        log_det = xp.log(xp.abs(parts.step))
-        read = (column / root, -(column**2) / root) if hold == "eps" else (0 * root, root)
-    else:
-        log_det = xp.linalg.slogdet(parts.step)[1]
-        inverse = xp.linalg.inv(root)
-        read = (
-            (inverse @ phi, xp.einsum("nij,nj->ni", inverse, column), phi)
-            if hold == "eps"
-            else (root,)
-        )
-    return DensityRow(log_det, read, weights)
-
-
-def _hold_trace(read, trace, size, hold, blocks):
-    """The traces K U that pair with dV, from those of d x0hat / dz: [...] for scalars, [..., c] or
-    [..., c, c] for blocks.
-    """
-    if blocks is None:
-        return size * read[0] + read[1] * trace
-    if hold == "x0":
-        return trace @ read[0]
-    inverse_phi, column, phi = read
-    outer = column.reshape((1,) * (trace.ndim - 1) + (-1, 1)) * (trace @ phi)[..., None, :]
-    return size * inverse_phi.reshape((1,) * (trace.ndim - 1) + inverse_phi.shape) - outer
-
-
-def _pair(weight, trace, hold, blocks):
-    if blocks is None:
-        return weight * trace
-    return jnp.einsum("ij,...ji->..." if hold == "eps" else "i,...i->...", weight, trace)
