@@ -2,6 +2,7 @@
 transition.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,6 +83,7 @@ def corrupt(process, x0, eps, t):
     Source: Song et al. 2021, arXiv 2011.13456, equation 29, for blocks with the auxiliaries' start
     inside L.
     """
+    chex.assert_trees_all_equal_shapes(x0, data_part(process, eps))
     phi, chol = process.transition(t)
     signal = apply(data_column(phi, blocks=num_blocks(process) is not None), x0)
     return jax.tree.map(jnp.add, signal, apply(chol, eps))

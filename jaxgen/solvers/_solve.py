@@ -1,11 +1,12 @@
 """The loop, written once."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import is_concrete, working_dtype
-from jaxgen.processes import num_blocks
+from jaxgen.processes import data_part, num_blocks
 
 
 def solve(key, solver, x, ts, *, unroll=1, trajectory=False):
@@ -82,3 +83,18 @@ def check_inside(name, process, ts, *, falling=False):
 
 def _is_pure_noise(process, t):
     return num_blocks(process) is None and float(process.transition(np.float64(t))[0]) == 0
+
+
+def guarded(process, denoiser):
+    """The denoiser, with a check when it is traced that it returns x0hat [*event], the shape of the
+    data part of z: a wrong shape would broadcast in silence.
+
+    Source: definition.
+    """
+
+    def checked(z, t):
+        x0 = denoiser(z, t)
+        chex.assert_trees_all_equal_shapes(x0, data_part(process, z))
+        return x0
+
+    return checked

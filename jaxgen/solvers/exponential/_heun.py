@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from jaxgen.math import apply, total
+from jaxgen.solvers._solve import guarded
 from jaxgen.solvers.exponential._frame import frame
 from jaxgen.solvers.exponential._multistep import MultistepInfo, hold_prediction, reading
 from jaxgen.solvers.exponential._table import carry, planner
@@ -34,6 +35,7 @@ def edm_heun(process, denoiser):
     stops outside the process. Deviation: the paper ends with an Euler step to sigma = 0, here the
     grid ends at t_min. Source: Karras et al. 2022, arXiv 2206.00364, algorithm 1.
     """
+    denoiser = guarded(process, denoiser)
 
     def build(process, ts):
         parts = frame(process, ts, hold="eps", clock="t")

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxgen.math import apply, namespace, total
 from jaxgen.processes import num_blocks
+from jaxgen.solvers._solve import guarded
 from jaxgen.solvers.exponential._density import density_row, hold_trace, pair
 from jaxgen.solvers.exponential._frame import columns, frame, log_gain
 from jaxgen.solvers.exponential._table import (
@@ -92,7 +93,7 @@ def adams_bashforth(
 
     return multistep(
         planner(name, process, build, order=order, start=start),
-        denoiser,
+        guarded(process, denoiser),
         order=order,
         start=start,
         hold=hold,
@@ -144,7 +145,7 @@ def dpmpp_2m(process, denoiser):
 
     return multistep(
         planner("dpmpp_2m", process, build),
-        denoiser,
+        guarded(process, denoiser),
         order=2,
         hold="x0",
         blocks=num_blocks(process),

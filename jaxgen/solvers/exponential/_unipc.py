@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.math import apply, namespace, total
+from jaxgen.solvers._solve import guarded
 from jaxgen.solvers.exponential._frame import frame
 from jaxgen.solvers.exponential._multistep import MultistepInfo, hold_prediction, reading
 from jaxgen.solvers.exponential._table import (
@@ -64,6 +65,7 @@ def unipc(process, denoiser, *, predictor_order=3, hold="x0", variant="bh2", sta
     choose(name, "variant", variant, VARIANTS)
     choose(name, "start", start, STARTS)
     p = predictor_order
+    denoiser = guarded(process, denoiser)
 
     def build(process, ts):
         xp = namespace(process, ts)

@@ -1,7 +1,9 @@
 """Adaptive steps, by diffrax: the one file that knows it."""
 
+import jax
 import jax.numpy as jnp
 
+from jaxgen.math import is_concrete
 from jaxgen.solvers.ode._runge_kutta import OdeInfo, OdeState, plan_ends
 from jaxgen.types import Solver
 
@@ -12,21 +14,25 @@ def adaptive(field, *, rtol=1e-6, atol=1e-6, method="tsit5", max_steps=4096):
     """A Solver that chooses its own steps between the stops, to tolerances rtol and atol, for x
     [*event] or a tree.
 
-    `info.evaluations` [] counts the field evaluations between two stops; under vmap each example
-    takes its own steps. `Solver.evaluations` is that of one accepted step per stop, a lower bound.
-    When max_steps run out between two stops the result is NaN. Gradients are
-    discretise-then-optimise (diffrax's recursive checkpoints). Raises ValueError on an unknown
-    method or a tolerance that is not positive. Source: Kidger 2021, arXiv 2202.02435; Tsitouras
-    2011; Prince and Dormand 1981.
+    `info.evaluations` [] counts the stages of all steps tried between two stops, rejected ones too
+    (not the two or so evaluations that choose the first step); under vmap each example takes its
+    own steps. `Solver.evaluations` is that of one accepted step per stop, a lower bound. When
+    max_steps run out between two stops the result is NaN. Below float32 the field is handed a
+    float32 x, and the dtype is restored at each stop. Gradients are discretise-then-optimise
+    (diffrax's recursive checkpoints). Raises ValueError on an unknown method, a tolerance that is
+    not positive, or max_steps < 1. Source: Kidger 2021, arXiv 2202.02435; Tsitouras 2011; Prince
+    and Dormand 1981; Bogacki and Shampine 1989.
     """
     if method not in METHODS:
         raise ValueError(
             f"solvers.ode.adaptive: method must be one of {', '.join(METHODS)}; got {method!r}"
         )
-    if not (rtol > 0 and atol > 0):
+    if is_concrete(rtol, atol) and not (rtol > 0 and atol > 0):
         raise ValueError(
             f"solvers.ode.adaptive: tolerances must be positive; got rtol={rtol}, atol={atol}"
         )
+    if max_steps < 1:
+        raise ValueError(f"solvers.ode.adaptive: max_steps must be at least 1; got {max_steps}")
     import diffrax
 
     name, order = METHODS[method]
@@ -48,13 +54,11 @@ def adaptive(field, *, rtol=1e-6, atol=1e-6, method="tsit5", max_steps=4096):
             throw=False,
         )
         good = solution.result == diffrax.RESULTS.successful
-        x = _only_if(good, solution.ys)
+        x = jax.tree.map(
+            lambda path, like: jnp.where(good, path[-1], jnp.nan).astype(like.dtype),
+            solution.ys,
+            state.x,
+        )
         return OdeState(x), OdeInfo(row.t_next, solution.stats["num_steps"] * stages)
 
     return Solver(plan_ends, lambda x, ts: OdeState(x), step, order, lambda n: stages * n)
-
-
-def _only_if(good, paths):
-    import jax
-
-    return jax.tree.map(lambda path: jnp.where(good, path[-1], jnp.nan), paths)

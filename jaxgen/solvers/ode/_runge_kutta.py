@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen.math import total
+from jaxgen.math import working_dtype
 from jaxgen.types import Row, Solver
 
 
@@ -70,14 +70,19 @@ def plan_ends(ts):
 
 
 def advance(x, h, weights, slopes):
-    """X + h sum_j weights_j slopes_j, in the dtype of each leaf [...] of x. Source: definition."""
-    terms = [
-        jax.tree.map(
-            lambda slope, leaf, w=w: (slope * (h * w).astype(slope.dtype)).astype(leaf.dtype),
-            slope,
-            x,
-        )
-        for w, slope in zip(weights, slopes, strict=True)
-        if w != 0
-    ]
-    return total([x, *terms])
+    """X + h sum_j weights_j slopes_j, summed in at least float32 and handed back in the dtype of
+    each leaf [...] of x.
+
+    Source: definition.
+    """
+
+    def move(leaf, *slopes):
+        dtype = working_dtype(leaf)
+        terms = [
+            slope.astype(dtype) * (h * w).astype(dtype)
+            for w, slope in zip(weights, slopes, strict=True)
+            if w != 0
+        ]
+        return sum(terms, jnp.asarray(leaf, dtype)).astype(leaf.dtype)
+
+    return jax.tree.map(move, x, *slopes)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxgen.math import apply, namespace, on_host, total
 from jaxgen.processes import num_blocks
-from jaxgen.solvers._solve import check_inside
+from jaxgen.solvers._solve import check_inside, guarded
 from jaxgen.types import Solver
 
 
@@ -49,6 +49,7 @@ def ancestral(process, denoiser):
     Source: Ho et al. 2020, arXiv 2006.11239, equations 6-7; for blocks and the weights derived
     (Gaussian conditioning).
     """
+    denoiser = guarded(process, denoiser)
 
     def plan(ts):
         check_inside("solvers.sde.ancestral", process, ts, falling=True)

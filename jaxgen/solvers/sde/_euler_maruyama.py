@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxgen.math import apply, data_column, namespace, on_host, total
 from jaxgen.processes import channel_at, num_blocks
-from jaxgen.solvers._solve import check_inside
+from jaxgen.solvers._solve import check_inside, guarded
 from jaxgen.solvers.sde._ancestral import SdeInfo, SdeState
 from jaxgen.types import Solver
 
@@ -31,6 +31,7 @@ def euler_maruyama(process, denoiser):
     outside the process.
     Source: Anderson 1982; Song et al. 2021, arXiv 2011.13456, equation 6; Maruyama 1955.
     """
+    denoiser = guarded(process, denoiser)
 
     def plan(ts):
         check_inside("solvers.sde.euler_maruyama", process, ts, falling=True)
