@@ -1,4 +1,4 @@
-"""Where the loss comes from: the denoising loss at each noise level, on training and held-out images."""
+"""Where the loss comes from: noise level by noise level, on training and held-out images."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ def make_loss(model: Model):
 
 
 def by_level(model: Model, loss, params, key, x, labels) -> Losses:
-    """The loss of images x (levels, [n, *event]) at BINS noise levels, with one noise key for all."""
+    """The loss of images x (levels, [n, *event]) at BINS noise levels, one noise key for all."""
     ends = (float(model.process.t_min), float(model.process.t_max))
     ts = jg.grids.log_snr(model.process, BINS - 1, t_min=ends[0], t_max=ends[1])[::-1]
     x0, labels = some(model, x, labels)

@@ -95,7 +95,7 @@ class Check(NamedTuple):
 
 
 def exact_check(settings: Settings, model: Model, params, key, say) -> Check | None:
-    """The exact number and the estimated one on a few images; None where the first is used anyway."""
+    """The exact number and the estimated one on a few images; None where all are exact."""
     dim = int(np.prod(model.images.event_shape))
     count = min(settings.exact_images, len(model.images.test_x))
     if dim <= EXACT_DIM or count < 1 or settings.likelihood_images < 2:

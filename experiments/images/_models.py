@@ -50,7 +50,7 @@ class Model(NamedTuple):
     classes: int | None
 
     def denoiser(self, params, label):
-        """denoiser(z [*event], t []) -> E[x0 | z, label] [*event]."""
+        """The denoiser (z [*event], t []) -> E[x0 | z, label] [*event] for a label []."""
         return jg.as_denoiser(
             self.process, lambda z, t: self.apply(params, z, t, label=label), kind=self.kind
         )
@@ -95,5 +95,5 @@ def build(settings) -> Model:
 
 
 def init_params(model: Model, key: jax.Array):
-    """Fresh parameters of the network, float32. The compiler is told not to optimise this one call."""
+    """Fresh parameters of the network, float32; compiled without optimisation, for one call."""
     return jax.jit(model.net.init, compiler_options={"xla_backend_optimization_level": 0})(key)

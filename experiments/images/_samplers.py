@@ -77,8 +77,8 @@ class Draw(NamedTuple):
 class Network:
     """The denoiser of a trained model for whole batches, compiled once for each chunk size.
 
-    `at(labels)` is a denoiser(z [n, *event], t []) -> [n, *event]. Chunks are split over `sharding`,
-    if one is given.
+    `at(labels)` is a denoiser(z [n, *event], t []) -> [n, *event]. A given sharding splits the
+    chunks.
     """
 
     def __init__(self, model, params, sharding=None):
@@ -114,7 +114,7 @@ class Network:
 
 
 def under(network_at, trained_under, sampled_under):
-    """`network_at` for another process, made by `rechannel`: labels -> denoiser of whole batches."""
+    """`network_at` for another process, by `rechannel`: labels -> denoiser of whole batches."""
 
     @jax.jit
     def matched(z, t):
@@ -128,7 +128,7 @@ def under(network_at, trained_under, sampled_under):
 
 
 def run(key, sampler: Sampler, process, denoiser, start, steps: int, grid: str = "own") -> Draw:
-    """Images [n, *event] from starting noise at t_max of the process, [n, *event] or [c, n, *event].
+    """Images [n, *event] from starting noise at t_max of the process, [(c,) n, *event].
 
     `denoiser` acts on whole batches; the loop is that of `jg.solve`. Raises ValueError as it does.
     """

@@ -57,6 +57,22 @@ def test_singular_covariances(dtype):
     np.testing.assert_allclose(got, 5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_low_rank_covariances_and_their_gradient(dtype):
+    # A = F^T F, B = G^T G of ranks 3 and 4 in 8-D: the cross term is the nuclear norm of F G^T, and
+    # d/dc of the distance from c A at c = 1 is tr A - cross.
+    rng = np.random.RandomState(0)
+    for _ in range(5):
+        f, g, zero = rng.randn(3, 8), rng.randn(4, 8), jnp.zeros(8, dtype)
+        a, b = jnp.asarray(f.T @ f, dtype), jnp.asarray(g.T @ g, dtype)
+        cross, scale = np.linalg.svd(f @ g.T, compute_uv=False).sum(), np.sum(f**2) + np.sum(g**2)
+        tight = 100 * jnp.finfo(dtype).eps
+        got = metrics.gaussian_distance(zero, a, zero, b)
+        assert abs(got - (scale - 2 * cross)) < tight * scale
+        grad = jax.grad(lambda a, b=b, zero=zero: metrics.gaussian_distance(zero, a, zero, b))(a)
+        assert abs(jnp.vdot(grad, a) - (np.sum(f**2) - cross)) < tight * scale
+
+
 def test_gradient_of_covariances():
     f = lambda a, b: metrics.gaussian_distance(ZERO, a, ZERO, b)
     shift = jnp.array([[0.3, 0.2], [0.2, -0.4]])

@@ -1,7 +1,8 @@
 """Carrying the log-density along an exponential integrator.
 
-With y = U^-1 z the flow is dy = dV held(t), so log p(z(b)) - log p(z(a)) =
--log |det U(b) U(a)^-1| - int tr(dV d held/dz U): the traces are held polynomial like the predictions, with the same moments.
+With y = U^-1 z the flow is dy = dV held(t), so log p(z(b)) - log p(z(a)) = -log |det U(b) U(a)^-1|
+- int tr(dV d held/dz U): the traces are held polynomial like the predictions, with the same
+moments.
 Source: derived (change of variables; Chen et al. 2018, arXiv 1806.07366, theorem 1).
 """
 
