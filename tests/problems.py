@@ -1,0 +1,172 @@
+"""Problems with known answers: noised mixtures whose flow is followed by DOP853, or in closed form.
+
+The scores are textbook NumPy, so that no reference is made by the code under test. Each problem is followed from
+noise to data, from data to noise, and both ways from the middle, where log-SNR is 0: a multistep method that starts badly
+shows it only where the flow is not smooth.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.integrate
+import scipy.optimize
+
+import jaxgen as jg
+
+# Problem A, a mixture in two dimensions, under vp, edm and cld; the end points of its 64 starts are golden numbers.
+WEIGHTS = np.array([0.3, 0.5, 0.2])
+MEANS = np.array([[-2.0, 0.0], [1.5, 1.5], [0.5, -2.0]])
+VARIANCES = np.array([0.09, 0.16, 0.04])
+DRAWS = np.random.RandomState(0).randn(128, 2)  # noqa: NPY002
+STARTS, STARTS_EDM = DRAWS[:64], DRAWS[64:] * 80
+STARTS_CLD = np.random.RandomState(1).randn(16, 2, 2) * [[1.0], [0.5]]  # noqa: NPY002
+MEAN_LOG_PROB = -1.737986455573  # of the 64 end points at t = 1e-3, in nats
+
+# Problem B, a Gaussian in one dimension under the cosine process, has its flow in closed form.
+MEAN_B, VARIANCE_B, START_B = 0.7, 0.25, np.array([[1.3]])
+
+# Critically damped Langevin, with its defaults.
+BETA, MASS, START_VARIANCE = 4.0, 0.25, 0.04
+FRICTION = 2 * np.sqrt(MASS)
+DRIFT_CLD = np.array([[0.0, 1 / MASS], [-1.0, -FRICTION / MASS]])
+NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(40)
+
+
+class Run(NamedTuple):
+    """A piece of the flow: from x [n, ...] at times[0] to end [n, ...] at times[1]."""
+
+    x: Any
+    end: Any
+    times: tuple[float, float]
+
+
+class Problem(NamedTuple):
+    process: Any
+    mixture: Any
+    runs: dict[str, Run]  # noise to data, data to noise, middle to data, middle to noise
+
+
+NAMES = ("A", "A-EDM", "A-CLD", "B")
+DIRECTIONS = ("noise to data", "data to noise", "middle to data", "middle to noise")
+
+
+def mixture_a():
+    return jg.densities.gaussian_mixture(WEIGHTS, MEANS, VARIANCES)
+
+
+@functools.cache
+def problem(name):
+    """One of the NAMES, with its references."""
+    if name == "B":
+        process = jg.processes.scalar.cosine(t_min=1e-3, t_max=0.99)
+        return _problem(process, jg.densities.gaussian([MEAN_B], [VARIANCE_B]), START_B, flow_b)
+    process, start, field = {
+        "A": (jg.processes.scalar.vp(), STARTS, field_vp),
+        "A-EDM": (jg.processes.scalar.edm(), STARTS_EDM, field_edm),
+        "A-CLD": (jg.processes.augmented.cld(), STARTS_CLD, field_cld),
+    }[name]
+    return _problem(process, mixture_a(), start, functools.partial(integrate, field))
+
+
+def _problem(process, mixture, start, follow):
+    middle = middle_of(process)
+    ends = (process.t_max, process.t_min)
+    data = follow(start, *ends)
+    centre = follow(start, process.t_max, middle)
+    pieces = {
+        "noise to data": (start, data, ends),
+        "data to noise": (data, follow(data, *ends[::-1]), ends[::-1]),
+        "middle to data": (centre, data, (middle, process.t_min)),
+        "middle to noise": (centre, follow(centre, middle, process.t_max), (middle, process.t_max)),
+    }
+    return Problem(process, mixture, {name: Run(*piece) for name, piece in pieces.items()})
+
+
+def middle_of(process):
+    """The time at which log-SNR is 0."""
+    return scipy.optimize.brentq(
+        lambda t: float(jg.processes.log_snr(process, np.float64(t))), process.t_min, process.t_max, xtol=1e-15
+    )
+
+
+def integrate(field, x, start, stop):
+    """Where the flow of field(x, t) takes x [n, ...] from time start to time stop."""
+    found = scipy.integrate.solve_ivp(
+        lambda t, flat: field(flat.reshape(x.shape), t).ravel(),
+        (start, stop),
+        x.ravel(),
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-12,
+    )
+    return found.y[:, -1].reshape(x.shape)
+
+
+def schedule_vp(t):
+    """alpha and sigma of the variance preserving process, beta from 0.1 to 20."""
+    integral = 0.1 * t + 19.9 * t**2 / 2
+    return np.exp(-integral / 2), np.sqrt(-np.expm1(-integral))
+
+
+def score_a(x, alpha, sigma):
+    """The score of alpha x0 + sigma eps at x [n, 2]."""
+    variances = alpha**2 * VARIANCES + sigma**2
+    away = x[:, None] - alpha * MEANS
+    pull = away / variances[:, None]
+    shares = _softmax(np.log(WEIGHTS) - np.log(variances) - (away * pull).sum(-1) / 2)
+    return -(shares[..., None] * pull).sum(1)
+
+
+def field_vp(x, t):
+    return -(0.1 + 19.9 * t) / 2 * (x + score_a(x, *schedule_vp(t)))
+
+
+def field_edm(x, t):
+    return -t * score_a(x, 1.0, t)
+
+
+def transition_cld(t):
+    """Phi and Sigma: e^(A s) = e^(-a s) (1 + (A + a) s), and Sigma the integral of e^(A s) 2 D e^(A' s)."""
+    rate, clock = 1 / np.sqrt(MASS), BETA * t
+    nilpotent = DRIFT_CLD + rate * np.eye(2)
+    phi = np.exp(-rate * clock) * (np.eye(2) + nilpotent * clock)
+    ages = clock * (NODES + 1) / 2
+    impulses = np.exp(-rate * ages) * (np.array([[0.0], [1.0]]) + nilpotent[:, 1:] * ages)
+    start = START_VARIANCE * MASS * np.outer(phi[:, 1], phi[:, 1])
+    return phi, (impulses * clock * NODE_WEIGHTS * FRICTION) @ impulses.T + start
+
+
+def score_cld(z, t):
+    """The score [n, 2, 2] of all blocks at z [n, 2, 2]."""
+    phi, sigma = transition_cld(t)
+    column = phi[:, 0]
+    precisions = np.linalg.inv(np.outer(column, column) * VARIANCES[:, None, None] + sigma)
+    away = z[:, None] - column[:, None] * MEANS[:, None]
+    pull = precisions @ away
+    log_det = np.linalg.slogdet(precisions)[1]  # to the power 1/2, and twice: the event has two entries
+    shares = _softmax(np.log(WEIGHTS) + log_det - (away * pull).sum((2, 3)) / 2)
+    return -(shares[..., None, None] * pull).sum(1)
+
+
+def field_cld(z, t):
+    score = score_cld(z, t)
+    noise = np.stack([0 * score[:, 1], FRICTION * score[:, 1]], 1)
+    return BETA * (DRIFT_CLD @ z - noise)
+
+
+def flow_b(x, start, stop):
+    """The flow keeps (x - mean) / deviation."""
+
+    def moments(t):
+        step, s = np.pi / 2 / 1.008, 0.008
+        alpha = np.cos((t + s) * step) / np.cos(s * step)
+        return alpha * MEAN_B, np.sqrt(alpha**2 * VARIANCE_B + 1 - alpha**2)
+
+    (mean, deviation), (mean_stop, deviation_stop) = moments(start), moments(stop)
+    return mean_stop + deviation_stop * (x - mean) / deviation
+
+
+def _softmax(logits):
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
