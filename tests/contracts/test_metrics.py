@@ -53,7 +53,7 @@ DOOR = {
     "kernel_distance": (kernel_value, 0.0, MMD, True),
     "energy_distance": (metrics.energy_distance, 0.0, None, True),
     "sliced_wasserstein": (
-        functools.partial(sliced, num_projections=400),
+        functools.partial(sliced, num_projections=3000),
         0.0,
         SHIFT**2,
         True,

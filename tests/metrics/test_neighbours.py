@@ -1,5 +1,3 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +5,12 @@ import pytest
 import sklearn.neighbors
 
 from jaxgen import metrics
+
+precision, recall, density, coverage = (
+    jax.jit(fn, static_argnames=("k", "chunk"))
+    for fn in (metrics.precision, metrics.recall, metrics.density, metrics.coverage)
+)
+nearest = jax.jit(metrics.nearest, static_argnames="chunk")
 
 
 def cloud(seed, n, *event):
@@ -28,32 +32,29 @@ def twin(xs, ys, k):
 @pytest.mark.parametrize("chunk", [7, 1000])
 def test_against_plain_loops(k, chunk):
     xs, ys = cloud(0, 60, 2), cloud(1, 40, 2) * 1.5 + 0.5
-    ours = [
-        jax.jit(functools.partial(fn, k=k, chunk=chunk))(xs, ys)
-        for fn in (metrics.precision, metrics.recall, metrics.density, metrics.coverage)
-    ]
+    ours = [fn(xs, ys, k=k, chunk=chunk) for fn in (precision, recall, density, coverage)]
     np.testing.assert_allclose(ours, twin(xs, ys, k), rtol=1e-12)
     assert ours[0] != ours[1]
 
 
 def test_identical_clouds():
     for xs in (cloud(2, 30, 3), jnp.ones((30, 3)), cloud(2, 30, 3).astype(jnp.float32)):
-        for fn in (metrics.precision, metrics.recall, metrics.coverage):
+        for fn in (precision, recall, coverage):
             assert fn(xs, xs) == 1
-    np.testing.assert_allclose(metrics.density(cloud(2, 30, 3), cloud(2, 30, 3), k=5), 6 / 5)
+    np.testing.assert_allclose(density(cloud(2, 30, 3), cloud(2, 30, 3), k=5), 6 / 5)
 
 
 def test_far_clouds():
     xs, ys = cloud(2, 30, 3), cloud(3, 30, 3) + 100
-    for fn in (metrics.precision, metrics.recall, metrics.density, metrics.coverage):
+    for fn in (precision, recall, density, coverage):
         assert fn(xs, ys) == 0
 
 
 def test_a_mode_lost_shows_in_recall_and_one_invented_in_precision():
     two = jnp.concatenate([cloud(4, 50, 2), cloud(5, 50, 2) + 50])
     one = cloud(6, 50, 2)
-    assert metrics.precision(two, one) > 0.8 > 0.55 > metrics.recall(two, one)
-    assert metrics.recall(one, two) > 0.8 > 0.55 > metrics.precision(one, two)
+    assert precision(two, one) > 0.8 > 0.55 > recall(two, one)
+    assert recall(one, two) > 0.8 > 0.55 > precision(one, two)
 
 
 def test_means_on_equal_laws():
@@ -61,8 +62,8 @@ def test_means_on_equal_laws():
     n, m, k = 20, 12, 3
     draws = jax.random.normal(jax.random.key(0), (3000, n + m, 2))
     for fn, exact in (
-        (metrics.density, 1.0),
-        (metrics.coverage, 1 - np.prod([(n - 1 - i) / (n + m - 1 - i) for i in range(k)])),
+        (density, 1.0),
+        (coverage, 1 - np.prod([(n - 1 - i) / (n + m - 1 - i) for i in range(k)])),
     ):
         values = jax.jit(jax.vmap(lambda z, fn=fn: fn(z[:n], z[n:], k=k)))(draws)
         error = values.std() / np.sqrt(len(values))
@@ -73,7 +74,7 @@ def test_means_on_equal_laws():
 @pytest.mark.parametrize("chunk", [3, 1000])
 def test_nearest_against_scikit_learn(chunk):
     xs, ys = cloud(7, 20, 2, 3), cloud(8, 50, 2, 3)
-    got = jax.jit(functools.partial(metrics.nearest, chunk=chunk))(xs, ys)
+    got = nearest(xs, ys, chunk=chunk)
     tree = sklearn.neighbors.NearestNeighbors(n_neighbors=1).fit(ys.reshape(50, 6))
     distance, index = tree.kneighbors(xs.reshape(20, 6))
     np.testing.assert_array_equal(got.index, index[:, 0])
@@ -82,7 +83,7 @@ def test_nearest_against_scikit_learn(chunk):
 
 def test_a_copy_far_from_the_origin_is_at_distance_zero_in_float32():
     ys = (cloud(9, 50, 784) * 0.01 + 1000).astype(jnp.float32)
-    got = jax.jit(functools.partial(metrics.nearest, chunk=4))(ys[::7], ys)
+    got = nearest(ys[::7], ys, chunk=4)
     np.testing.assert_array_equal(got.index, np.arange(50)[::7])
     np.testing.assert_array_equal(got.distance, 0)
 
