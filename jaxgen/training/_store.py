@@ -93,7 +93,7 @@ def read_manifest(where: str, path: Path) -> tuple[dict, dict]:
     import orbax.checkpoint as ocp
 
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        with quiet(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             args = ocp.args.Composite(manifest=ocp.args.JsonRestore())
             manifest = reader.restore(path, args=args)["manifest"]
         return manifest["settings"], dict(manifest["leaves"])
@@ -115,7 +115,7 @@ def read_leaves(where: str, path: Path, rows: dict, like: dict) -> dict:
     number = {name: f"{i:05d}" for i, name in enumerate(rows)}
     wanted = {number[name]: how(leaf) for name, leaf in like.items()}
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        with quiet(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             args = ocp.args.Composite(leaves=ocp.args.PyTreeRestore(restore_args=wanted))
             stored = reader.restore(path, args=args)["leaves"]
         found = {name: stored[number[name]] for name in like}

@@ -71,7 +71,7 @@ def test_an_example_does_not_see_its_neighbours(built):
 def test_time_and_label_matter_and_labels_can_be_left_out(built):
     x, t, _ = batch(1)
     call = lambda t, label: built.single(built.params, x[0], t, jnp.asarray(label))
-    for label in (-1, 77):
+    for label in (-1, -7, 77):
         np.testing.assert_array_equal(call(t[0], label), call(t[0], 3))
     for label in range(3):
         assert float(jnp.abs(call(t[0], label) - call(t[0], 3)).max()) > 1e-2

@@ -112,6 +112,9 @@ def test_averages_by_name_and_the_default():
             assert state.ema is state.averages["ema"]
     with pytest.raises(ValueError, match="average"):
         _ = state.ema
+    made = training.trainer(loss_fn, optax.sgd(0.01), averages=averages.power(0.1))
+    state, _ = jax.jit(made.step)(jax.random.key(0), made.init(start()), data())
+    np.testing.assert_allclose(state.ema["w"], state.params["w"], rtol=1e-12)  # counts from 1
     assert state._replace(averages={"b": 1, "a": 2}).ema == 2
 
 
