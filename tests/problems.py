@@ -86,7 +86,10 @@ def _problem(process, mixture, start, follow):
 def middle_of(process):
     """The time at which log-SNR is 0."""
     return scipy.optimize.brentq(
-        lambda t: float(jg.processes.log_snr(process, np.float64(t))), process.t_min, process.t_max, xtol=1e-15
+        lambda t: float(jg.processes.log_snr(process, np.float64(t))),
+        process.t_min,
+        process.t_max,
+        xtol=1e-15,
     )
 
 
@@ -144,7 +147,9 @@ def score_cld(z, t):
     precisions = np.linalg.inv(np.outer(column, column) * VARIANCES[:, None, None] + sigma)
     away = z[:, None] - column[:, None] * MEANS[:, None]
     pull = precisions @ away
-    log_det = np.linalg.slogdet(precisions)[1]  # to the power 1/2, and twice: the event has two entries
+    log_det = np.linalg.slogdet(precisions)[
+        1
+    ]  # to the power 1/2, and twice: the event has two entries
     shares = _softmax(np.log(WEIGHTS) + log_det - (away * pull).sum((2, 3)) / 2)
     return -(shares[..., None, None] * pull).sum(1)
 
