@@ -12,7 +12,7 @@ from jaxgen.processes import channel_at, log_snr, num_blocks
 
 def as_score(process, predict, *, kind="x0"):
     """score_fn(z, t) = grad log p_t(z), of the shape of z, from a raw network view; kinds as in
-    `as_denoiser`.
+    kinds as in `as_denoiser`.
 
     s = -Sigma^-1 (z - Phi_0 E[x0 | z]), of all blocks, whichever block the network learned. Raises
     ValueError on an unknown kind. Source: Robbins 1956 (Tweedie's formula), for blocks by Gaussian

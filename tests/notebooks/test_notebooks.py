@@ -14,10 +14,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def code_of(notebook):
-    """The notebook's code cells as one program; lines that only a notebook understands go."""
+    """The notebook's code cells as one program."""
     cells = json.loads(notebook.read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return "\n\n".join(re.sub(r"^(\s*)%pip.*$", r"\1pass", cell, flags=re.M) for cell in code)
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
 def run(program):
