@@ -34,8 +34,8 @@ def as_score(process, predict, *, kind="x0"):
 
 
 def as_field(process, predict, *, kind="x0"):
-    """field(z, t) = dz/dt of the probability flow, F z - G G^T s / 2, of the shape of z; kinds as
-    in `as_denoiser`.
+    """field(z, t) = dz/dt of the probability flow, F z - G G^T s / 2, [*event] or [c, *event]; kinds
+    as in `as_denoiser`.
 
     Raises ValueError on an unknown kind. Source: Song et al. 2021, arXiv 2011.13456, equation 13.
     """
