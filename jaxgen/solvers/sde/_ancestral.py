@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen.math import apply, namespace, on_host, total
+from jaxgen.math import apply, namespace, on_host, total, working_dtype
 from jaxgen.processes import num_blocks
 from jaxgen.solvers._solve import check_inside, guarded
 from jaxgen.types import Solver
@@ -57,7 +57,7 @@ def ancestral(process, denoiser):
 
     def step(key, state, row):
         x0 = denoiser(state.x, row.t)
-        noise = jax.tree.map(lambda leaf: jax.random.normal(key, leaf.shape, leaf.dtype), state.x)
+        noise = noise_like(key, state.x)
         x = total([apply(row.propagate, state.x), apply(row.weight, x0), apply(row.noise, noise)])
         before = _log_normal(row.whiten[0], row.mean[0], state.x, x0)
         after = _log_normal(row.whiten[1], row.mean[1], x, x0)
@@ -91,8 +91,23 @@ def _rows(process, ts):
     return AncestralRow(ts[:-1], ts[1:], kept, weight, noise, mean, whiten)
 
 
+def noise_like(key, x):
+    """Unit normal noise shaped as x: [*event], [c, *event], or a tree, its leaves independent.
+
+    Source: definition.
+    """
+    leaves, treedef = jax.tree.flatten(x)
+    keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
+    draws = [
+        jax.random.normal(key, leaf.shape, leaf.dtype)
+        for key, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(treedef, draws)
+
+
 def _log_normal(whiten, mean, z, x0):
     """log N(z; mean x0, (whiten^T whiten)^-1) [], up to a constant that cancels between times."""
+    z, x0 = jax.tree.map(lambda leaf: leaf.astype(working_dtype(leaf)), (z, x0))
     residual = total([z, jax.tree.map(jnp.negative, apply(mean, x0))])
     leaves = jax.tree.leaves(apply(whiten, residual))
     blocks = 1 if whiten.ndim == 0 else whiten.shape[0]

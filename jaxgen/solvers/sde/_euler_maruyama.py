@@ -2,13 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxgen.math import apply, data_column, namespace, on_host, total
 from jaxgen.processes import channel_at, num_blocks
 from jaxgen.solvers._solve import check_inside, guarded
-from jaxgen.solvers.sde._ancestral import SdeInfo, SdeState
+from jaxgen.solvers.sde._ancestral import SdeInfo, SdeState, noise_like
 from jaxgen.types import Solver
 
 
@@ -38,8 +37,7 @@ def euler_maruyama(process, denoiser):
         return on_host(_rows, process, ts)
 
     def step(key, state, row):
-        noise = jax.tree.map(lambda leaf: jax.random.normal(key, leaf.shape, leaf.dtype), state.x)
-        x0 = denoiser(state.x, row.t)
+        x0, noise = denoiser(state.x, row.t), noise_like(key, state.x)
         x = total([apply(row.propagate, state.x), apply(row.weight, x0), apply(row.noise, noise)])
         return SdeState(x), SdeInfo(row.t_next, None)
 
