@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxgen.math import apply, contract, namespace, total
+from jaxgen.math import apply, contract, namespace, total, working_dtype
 from jaxgen.processes import channel_at, num_blocks
 
 
@@ -44,7 +44,7 @@ def _velocity(process, t):
     """
     if num_blocks(process) is not None:
         raise ValueError("predictions: kind 'velocity' needs a scalar process; got blocks")
-    t = jnp.asarray(t, jnp.result_type(t, jnp.float32))
+    t = jnp.asarray(t, working_dtype(1.0 * t))
     return jax.jvp(process.transition, (t,), (jnp.ones_like(t),))[1]
 
 

@@ -5,7 +5,16 @@ process.
 import jax
 import jax.numpy as jnp
 
-from jaxgen.math import apply, contract, data_column, invert, is_concrete, on_host, total
+from jaxgen.math import (
+    apply,
+    contract,
+    data_column,
+    invert,
+    is_concrete,
+    on_host,
+    total,
+    working_dtype,
+)
 from jaxgen.predictions._kinds import as_denoiser
 from jaxgen.processes import channel_at, log_snr, num_blocks
 
@@ -77,7 +86,7 @@ def rechannel(denoiser, trained_under, sampled_under):
 
 
 def _ends(process, t):
-    dtype = jnp.result_type(t, jnp.float32)
+    dtype = working_dtype(1.0 * t)
     return jnp.asarray(process.t_min, dtype), jnp.asarray(process.t_max, dtype)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from jaxgen.math import working_dtype
 from jaxgen.processes._record import check_snr, check_times
 from jaxgen.types import LinearForward
 
@@ -47,5 +48,5 @@ def _diffusion(transition, t):
 
 
 def _with_derivative(transition, t):
-    t = jnp.asarray(t, jnp.result_type(t, jnp.float32))
+    t = jnp.asarray(t, working_dtype(1.0 * t))
     return jax.jvp(transition, (t,), (jnp.ones_like(t),))
