@@ -60,7 +60,10 @@ def load_images(name: str) -> data.ImageSet:
     """The images of a run, validated. Raises ValueError on a user's file that does not fit."""
     if name in ("mnist5k", "digits8"):
         return getattr(data, name)()
-    return data.load_npz(name)
+    try:
+        return data.load_npz(name)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def build(settings) -> Model:

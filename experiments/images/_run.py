@@ -1,5 +1,6 @@
 """A whole run, from settings to the printed table; user errors become one line and exit code 2."""
 
+import logging
 import pathlib
 import sys
 import time
@@ -47,6 +48,7 @@ def main(argv) -> int:
         line = _one_line(error)
         if line is None:
             raise
+        logging.disable(logging.CRITICAL)  # what fails on the way out has been said in one line
         print(f"experiments.images: {line}", file=sys.stderr)
         return 2
     return 0
@@ -86,14 +88,18 @@ def run(settings: _settings.Settings) -> None:
         state, steps, seconds = trained.state, trained.steps, trained.seconds
     else:
         state, steps, seconds = _train.restore(model, settings, source, mesh), 0, 0.0
+    candidates = _train.candidates(state, settings, source)
+    width = _train.posthoc_name(settings.posthoc_width)
+    params = candidates[width if settings.average == "posthoc" else settings.average]
+    save_denoiser(settings, folder, params)
     if settings.num_processes > 1:
-        jax.distributed.shutdown()
-        if settings.process_id:
-            return
-    state = jax.device_get(state)
+        jax.distributed.shutdown()  # the first process measures alone
     clock.stop("training")
+    if settings.process_id or not settings.measure:
+        return
     results = {"trained_steps": steps, "training_seconds": seconds} | _report.machine()
-    measure(settings, model, state, folder, source, mesh, clock, results)
+    results["averages"] = compare_averages(model, candidates, _train.keys(settings)["levels"])
+    measure(settings, model, params, folder, source, mesh, clock, results)
 
 
 def _announce(settings, model, folder):
@@ -103,19 +109,16 @@ def _announce(settings, model, folder):
         print(f"{images.name}: {words} {images.event_shape}; run folder {folder}", flush=True)
 
 
-def measure(settings, model, state, folder, source, mesh, clock, results) -> None:
+def measure(settings, model, params, folder, source, mesh, clock, results) -> None:
     """Everything after training."""
     say = lambda words: print(words, file=sys.stderr, flush=True)
     key = _train.keys(settings)
-    params = choose_average(settings, state, source)
-    results["averages"] = compare_averages(settings, model, state, source, key["levels"])
-    save_denoiser(settings, folder, params)
     say("features: training a small classifier to measure quality with")
     features = _feature_network(settings, model, source)
     clock.stop("features")
     results["features"] = {"accuracy": features.accuracy, "task": features.task}
     sharding = None
-    if mesh.size > 1:
+    if mesh.size > 1 and settings.num_processes == 1:
         sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
         params = training.mesh.replicate(mesh, params)
     scene = _sample.make_scene(settings, model, params, features, key["sample"], sharding)
@@ -191,20 +194,8 @@ def _losses(model, params, folder, source, key, results):
     return _report.loss_pictures(folder, losses, train, held_out)
 
 
-def choose_average(settings, state, source):
-    """The parameters that are sampled."""
-    if settings.average == "posthoc":
-        return _train.posthoc_average(state, settings, source, settings.posthoc_width)
-    return state.averages["ema"] if settings.average == "ema" else state.params
-
-
-def compare_averages(settings, model, state, source, key) -> dict[str, float]:
+def compare_averages(model, candidates, key) -> dict[str, float]:
     """The held-out denoising loss of the last parameters and of each average."""
-    widths = sorted({*settings.power_widths, settings.posthoc_width, 0.15, 0.2})
-    candidates = {"last step": state.params, f"ema {settings.ema_decay:g}": state.averages["ema"]}
-    for width in widths:
-        average = _train.posthoc_average(state, settings, source, width)
-        candidates[f"post-hoc, width {width:g}"] = average
     loss, images = _levels.make_loss(model), model.images
     return {
         name: _levels.overall(model, loss, params, key, images.test_x, images.test_labels)

@@ -73,6 +73,8 @@ class Settings:
 
     checkpoint_every: int = 200
     """Steps between checkpoints; after a kill the same command goes on from the last one."""
+    measure: bool = True
+    """Whether to sample and measure after training."""
     average: str = "posthoc"
     """Parameters that are sampled: posthoc (synthesised from the snapshots), ema, or raw."""
     posthoc_width: float = 0.1
@@ -253,7 +255,8 @@ def claim(settings: Settings) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
         refuse_changes("settings", folder, read(path), settings)
-    write_whole(path, json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
+    if settings.process_id == 0:
+        write_whole(path, json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
     return folder
 
 

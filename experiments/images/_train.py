@@ -21,6 +21,7 @@ from experiments.images._progress import Progress
 from experiments.images._settings import TRAINING, Settings
 from jaxgen import data, training
 
+WIDTHS = (0.15, 0.2)  # post-hoc averages that are compared, beside those of the settings
 COLUMNS = ("step", "loss", "grad_norm")
 
 
@@ -185,16 +186,28 @@ def restore(model: Model, settings: Settings, folder: pathlib.Path, mesh) -> tra
     return state
 
 
-def posthoc_average(state, settings: Settings, folder: pathlib.Path, width: float):
-    """The parameters of the average of relative width `width`, from the snapshots of a run."""
+def candidates(state, settings: Settings, folder: pathlib.Path) -> dict[str, Any]:
+    """Parameters that may be sampled, by name: the last ones, the EMA, and post-hoc averages.
+
+    The post-hoc ones, of several widths, are made from the snapshots of the run; NumPy arrays.
+    """
     names = {power_name(w): w for w in settings.power_widths}
-    like, found = {name: state.averages[name] for name in names}, []
+    like, kept = {name: state.averages[name] for name in names}, []
     for step in snapshot_steps(settings):
         _, powers = training.checkpoints.restore(
             folder / "snapshots", like, decided_by(settings), step=step
         )
-        found += [training.averages.Snapshot(powers[name], step, w) for name, w in names.items()]
-    return training.averages.posthoc(found, width, step=settings.steps)
+        kept += [training.averages.Snapshot(powers[name], step, w) for name, w in names.items()]
+    found = {"raw": state.params, "ema": state.averages["ema"]}
+    for width in sorted({*settings.power_widths, settings.posthoc_width, *WIDTHS}):
+        synthesised = training.averages.posthoc(kept, width, step=settings.steps)
+        found[posthoc_name(width)] = synthesised
+    return jax.device_get(found)
+
+
+def posthoc_name(width: float) -> str:
+    """The name of a post-hoc average among the candidates."""
+    return f"posthoc {width:g}"
 
 
 class Rows:
