@@ -49,10 +49,7 @@ def gaussian_mixture(weights, means, covs):
             "densities.gaussian_mixture: weights [k], means [k, d], covs [k], [k, d] or "
             f"[k, d, d] must fit; got {weights.shape}, {means.shape}, {covs.shape}"
         )
-    if not isinstance(weights, jax.core.Tracer) and not bool(jnp.all(weights > 0)):
-        raise ValueError(
-            f"densities.gaussian_mixture: weights must be positive; got {np.asarray(weights)}"
-        )
+    _check_weights("gaussian_mixture", weights)
     log_weights = jnp.log(weights) - jnp.log(jnp.sum(weights))
     if covs.ndim == 1:
         return GaussianMixture(log_weights, means, covs, jnp.zeros((k, d, 0)), jnp.zeros((k, 0)))
@@ -68,7 +65,7 @@ def low_rank_mixture(weights, means, factors, floors):
     """The mixture with covariances floors_k I + factors_k factors_k^T over [d].
 
     Args: weights [k], means [k, d], factors [k, d, r], floors [k]. Raises ValueError on shapes that
-    do not fit.
+    do not fit, or weights that are not positive.
     Source: definition; Wang et al. 2024, arXiv 2409.02426, for data near a union of subspaces
     (floors 0).
     """
@@ -85,8 +82,14 @@ def low_rank_mixture(weights, means, factors, floors):
             f"floors [k] must fit; got {weights.shape}, {means.shape}, {factors.shape}, "
             f"{floors.shape}"
         )
+    _check_weights("low_rank_mixture", weights)
     bases, singular, _ = jnp.linalg.svd(factors, full_matrices=False)
     return GaussianMixture(jnp.log(weights / jnp.sum(weights)), means, floors, bases, singular**2)
+
+
+def _check_weights(name, weights):
+    if not isinstance(weights, jax.core.Tracer) and not bool(jnp.all(weights > 0)):
+        raise ValueError(f"densities.{name}: weights must be positive; got {np.asarray(weights)}")
 
 
 def distribution(mixture):
@@ -122,7 +125,7 @@ def marginal(mixture, process, t):
         if phi.ndim == 0:
             return phi * x0 + chol * jax.random.normal(key_noise, x0.shape, x0.dtype)
         eps = jax.random.normal(key_noise, (phi.shape[0], *x0.shape), x0.dtype)
-        return phi[:, :1] * x0 + chol @ eps
+        return jnp.outer(phi[:, 0], x0) + chol @ eps
 
     def logdensity(z):
         part = _channel(process, t)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxgen.math import working_dtype
+from jaxgen.math import namespace, working_dtype
 from jaxgen.processes._record import check_snr, check_times
 from jaxgen.types import LinearForward
 
@@ -34,7 +34,7 @@ def from_schedule(schedule, *numbers, t_min, t_max, name="processes.scalar.from_
 
 
 def _time_last(schedule, *args):
-    return schedule(args[-1], *args[:-1])
+    return schedule(namespace(args).asarray(args[-1]), *args[:-1])
 
 
 def _drift(transition, t):
