@@ -136,6 +136,7 @@ def test_leading_axes_of_time_broadcast(name):
 def test_python_times_are_as_precise_as_arrays(name):
     process = build(name)
     fn = lambda t: (process.transition(t), process.drift(t), process.diffusion(t))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(fn(0.4)))
     chex.assert_trees_all_close(fn(0.4), fn(jnp.asarray(np.float64(0.4))), rtol=1e-15)
 
 
