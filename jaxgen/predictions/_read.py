@@ -43,8 +43,8 @@ def as_score(process, predict, *, kind="x0"):
 
 
 def as_field(process, predict, *, kind="x0"):
-    """field(z, t) = dz/dt of the probability flow, F z - G G^T s / 2, [*event] or [c, *event]; kinds
-    as in `as_denoiser`.
+    """field(z, t) = dz/dt of the probability flow, F z - G G^T s / 2, [*event] or [c, *event];
+    kinds as in `as_denoiser`.
 
     Raises ValueError on an unknown kind. Source: Song et al. 2021, arXiv 2011.13456, equation 13.
     """
@@ -62,10 +62,11 @@ def rechannel(denoiser, trained_under, sampled_under):
     """A denoiser for `sampled_under` made of one for `trained_under`: (z, t) -> E[x0 | z] [*event].
 
     Every linear process with Gaussian auxiliaries shows x0 through one Gaussian channel, read . z =
-    gain x0 + unit noise; at the time s when `trained_under` has the same gain, the denoiser is
-    handed z' = Phi_0 u + (its own noise made of the residual), u = read . z / gain. `trained_under`
-    must be scalar: z' = u alpha(s). Times s are clipped to [t_min, t_max] of `trained_under`, where
-    a network knows its answers: see `matched_times`. Raises ValueError on blocks.
+    gain x0 + unit noise; at the time s when `trained_under`, which must be scalar, has the same
+    gain, the denoiser is handed z' = alpha(s) u, u = read . z / gain. Times s are clipped to
+    [t_min, t_max] of `trained_under`, where a network knows its answers (see `matched_times`): on
+    cleaner z than it was trained for u keeps its scale, on noisier z the noise does. Raises
+    ValueError on blocks.
     Source: derived (sufficiency of Phi_0^T Sigma^-1 z); Karras et al. 2022, arXiv 2206.00364,
     section 2, for scalars.
     """
@@ -79,8 +80,9 @@ def rechannel(denoiser, trained_under, sampled_under):
         s = invert(
             lambda u: log_snr(trained_under, u), 2 * jnp.log(part.gain), *_ends(trained_under, t)
         )
-        sigma = trained_under.transition(s)[1]
-        return denoiser(contract(sigma * part.read, z), s)
+        alpha, sigma = trained_under.transition(s)
+        scale = jnp.minimum(sigma, alpha / part.gain)  # equal unless s was clipped
+        return denoiser(contract(scale * part.read, z), s)
 
     return at_gain
 
