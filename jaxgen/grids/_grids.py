@@ -97,8 +97,8 @@ def _between(name, process, n, t_min, t_max, place):
         )
 
     def build(process, lo, hi, s):
-        xp = namespace(lo, hi, s)
         inner = place(process, lo, hi, s[1:-1])
+        xp = namespace(lo, hi, inner)
         return xp.concatenate([xp.reshape(hi, (1,)), inner, xp.reshape(lo, (1,))])
 
     return on_host(build, process, lo, hi, np.linspace(0, 1, n + 1))
