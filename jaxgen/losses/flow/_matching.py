@@ -1,7 +1,7 @@
 """Flow matching: denoising with the velocity of a straight (or any scalar) path as its target."""
 
 from jaxgen.losses.score import denoising
-from jaxgen.processes import scalar
+from jaxgen.processes import num_blocks, scalar
 
 
 def conditional_matching(apply, *, process=None, time=None):
@@ -15,4 +15,9 @@ def conditional_matching(apply, *, process=None, time=None):
     equation 1.
     """
     process = scalar.linear_flow() if process is None else process
+    if num_blocks(process) is not None:
+        raise ValueError(
+            "losses.flow.conditional_matching: the process must be scalar; "
+            f"got {num_blocks(process)} blocks"
+        )
     return denoising(process, apply, kind="velocity", time=time)

@@ -1,16 +1,18 @@
 """Denoising score matching, in every parameterisation, on scalar and block processes."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from jaxgen.losses.score._times import uniform_time
+from jaxgen.math import working_dtype
 from jaxgen.predictions import as_denoiser, target
 from jaxgen.processes import corrupt, noise_shape
 
 
 def denoising(process, apply, *, kind, weighting=None, time=None):
     """loss_fn(params, key, x0 [*event], t=None, **cond) -> []: the mean squared error of a
-    prediction, for one example.
+    prediction, for one example, in at least float32.
 
     Args: apply(params, z, t, **cond) -> [*event], whose outputs are of this `kind` (see
         `predictions.row_of`). weighting: None leaves the error of the output as it is (EDM's
@@ -26,18 +28,22 @@ def denoising(process, apply, *, kind, weighting=None, time=None):
 
     def loss_fn(params, key, x0, t=None, **cond):
         key_time, key_noise = jax.random.split(key)
-        if t is None:
-            t = law(jax.random.uniform(key_time, (), x0.dtype))
+        dtype = working_dtype(x0)
+        t = jnp.asarray(law(jax.random.uniform(key_time, (), dtype)) if t is None else t, dtype)
         eps = jax.random.normal(key_noise, noise_shape(process, x0.shape), x0.dtype)
         z = corrupt(process, x0, eps, t)
 
         def predict(z, t):
-            return apply(params, z, t, **cond)
+            prediction = apply(params, z, t, **cond)
+            chex.assert_equal_shape([prediction, x0])
+            return prediction
 
         if weighting is None:
-            return jnp.mean((predict(z, t) - target(process, kind, x0, eps, t)) ** 2)
+            error = predict(z, t) - target(process, kind, x0, eps, t)
+            return jnp.mean(error.astype(dtype) ** 2)
         x0hat = as_denoiser(process, predict, kind=kind)(z, t)
-        return weighting(t) * jnp.mean((x0hat - x0) ** 2)
+        weight = jnp.asarray(weighting(t), dtype)
+        return weight * jnp.mean((x0hat - x0).astype(dtype) ** 2)
 
     loss_fn.time = law
     return loss_fn

@@ -1,23 +1,24 @@
 """Score matching without a noise target: the score's own divergence stands in for it."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from jaxgen.losses.score._times import uniform_time
-from jaxgen.math import divergence
+from jaxgen.math import divergence, working_dtype
 from jaxgen.predictions import as_score
 from jaxgen.processes import corrupt, noise_shape
 
 
 def implicit(process, apply, *, kind, weighting=None, time=None, estimator=None):
     """loss_fn(params, key, x0 [*event], t=None, **cond) -> []: weight (|s|^2 / 2 + div s) at a
-    noised x0.
+    noised x0, in at least float32.
 
-    Its minimum is the score of p_t whatever the noise, of all blocks for z [c, *event]; it differs
-    from the denoising loss of the score by a constant of the data. Args: as `denoising`, weighting
-    t [] -> [] or None for sigma^2 / d-like scaling 1;
-        estimator: of `math.divergence`, exact when None. Raises ValueError on an unknown kind.
-    Source: Hyvarinen 2005, JMLR 6, theorem 1.
+    Its minimum is the score of p_t, of all blocks for z [c, *event]. At each t its expectation is
+    that of |s - grad log p(z | x0)|^2 / 2 less a constant of the process: no mean over the event is
+    taken. Args: apply, kind, time as in `denoising`; weighting: t [] -> [], one when None;
+    estimator: of `math.divergence`, exact when None. Raises ValueError on an unknown kind.
+    Source: Hyvarinen 2005, JMLR 6, theorem 1; Vincent 2011, equation 11, for the constant.
     """
 
     def divergence_of(key, score_fn, z):
@@ -52,14 +53,20 @@ def _without_target(process, apply, kind, weighting, time, divergence_of):
 
     def loss_fn(params, key, x0, t=None, **cond):
         key_time, key_noise, key_probe = jax.random.split(key, 3)
-        if t is None:
-            t = law(jax.random.uniform(key_time, (), x0.dtype))
+        dtype = working_dtype(x0)
+        t = jnp.asarray(law(jax.random.uniform(key_time, (), dtype)) if t is None else t, dtype)
         eps = jax.random.normal(key_noise, noise_shape(process, x0.shape), x0.dtype)
         z = corrupt(process, x0, eps, t)
-        score_fn = as_score(process, lambda z, t: apply(params, z, t, **cond), kind=kind)
+
+        def predict(z, t):
+            prediction = apply(params, z, t, **cond)
+            chex.assert_equal_shape([prediction, x0])
+            return prediction
+
+        score_fn = as_score(process, predict, kind=kind)
         score, trace = divergence_of(key_probe, lambda z: score_fn(z, t), z)
-        weight = 1.0 if weighting is None else weighting(t)
-        return weight * (jnp.sum(score**2) / 2 + trace)
+        weight = 1.0 if weighting is None else jnp.asarray(weighting(t), dtype)
+        return weight * (jnp.sum(score.astype(dtype) ** 2) / 2 + trace.astype(dtype))
 
     loss_fn.time = law
     return loss_fn

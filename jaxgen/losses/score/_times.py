@@ -10,11 +10,17 @@ from jaxgen.processes import log_snr
 
 
 def uniform_time(process):
-    """A time law u [] in [0, 1) -> t [], uniform between t_min and t_max.
+    """A time law u [] in [0, 1) -> t [], uniform between t_min and t_max, in the dtype of u.
 
     Source: Song et al. 2021, arXiv 2011.13456, equation 7.
     """
-    return lambda u: process.t_min + (process.t_max - process.t_min) * u
+
+    def law(u):
+        u = jnp.asarray(u)
+        low, high = _ends(process, u.dtype)
+        return low + (high - low) * u
+
+    return law
 
 
 def log_normal_noise(process, mean=-1.2, std=1.2):
@@ -30,14 +36,19 @@ def log_normal_noise(process, mean=-1.2, std=1.2):
 
     def law(u):
         u = jnp.asarray(u)
-        ends = [jnp.asarray(end, u.dtype) for end in (process.t_min, process.t_max)]
+        ends = _ends(process, u.dtype)
         low, high = (
             ndtr((-log_snr(process, end) / 2 - mean) / std).astype(u.dtype) for end in ends
         )
         log_noise = mean + std * ndtri(low + (high - low) * u)
-        return invert(lambda t: log_snr(process, t), -2 * log_noise, *ends)
+        t = invert(lambda t: log_snr(process, t), -2 * log_noise, *ends)
+        return jnp.clip(t, *ends).astype(u.dtype)
 
     return law
+
+
+def _ends(process, dtype):
+    return [jnp.asarray(end, dtype) for end in (process.t_min, process.t_max)]
 
 
 def snr_weight(process, gain_power=1.0):
