@@ -15,6 +15,7 @@ import scipy.linalg
 WEIGHTS = np.array([0.25, 0.45, 0.3])
 MEANS = np.array([[-1.2, 0.4], [0.9, 1.0], [0.5, -1.1]])
 VARIANCES = np.array([0.09, 0.25, 0.04])
+MIXTURE = (WEIGHTS, MEANS, VARIANCES)
 
 SCHEDULES = {  # t -> (alpha, sigma)
     "vp": lambda t: (np.exp(-_clock(t) / 2), np.sqrt(-np.expm1(-_clock(t)))),
@@ -59,12 +60,13 @@ def channel(name, t):
 
 def posterior(z, column, cov, weights=WEIGHTS, means=MEANS, variances=VARIANCES):
     """(log p(z) [], E[x0 | z] [d], score [c, d]) at z [c, d], x0 of an isotropic mixture."""
+    xp = np if isinstance(cov, np.ndarray) else jnp
     logs, data, scores = [], [], []
     for weight, mean, variance in zip(weights, means, variances, strict=True):
-        joint = variance * jnp.outer(column, column) + cov
-        away = z - jnp.outer(column, mean)
-        pull = jnp.linalg.inv(joint) @ away
-        log_det = mean.size * jnp.linalg.slogdet(2 * np.pi * joint)[1]
+        joint = variance * xp.outer(column, column) + cov
+        away = z - xp.outer(column, mean)
+        pull = xp.linalg.inv(joint) @ away
+        log_det = mean.size * xp.linalg.slogdet(2 * np.pi * joint)[1]
         logs.append(np.log(weight) - (jnp.sum(away * pull) + log_det) / 2)
         data.append(mean + variance * column @ pull)
         scores.append(-pull)
