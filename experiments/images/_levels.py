@@ -46,13 +46,16 @@ def by_level(model: Model, loss, params, key, x, labels) -> Losses:
     return Losses(noise, np.array(means), np.array(errors))
 
 
-def overall(model: Model, loss, params, key, x, labels, draws: int = 4) -> float:
-    """The training loss on images x at stratified times, mean over some draws of noise."""
+def compare(model: Model, loss, candidates: dict, key, x, labels, draws: int = 4) -> dict:
+    """The training loss [] of each candidate's parameters on images x, at the same stratified times
+    and the same few draws of noise.
+    """
     x0, labels = some(model, x, labels)
     u = (jnp.arange(len(x0)) + 0.5) / len(x0)
-    t = jax.vmap(model.loss_fn.time)(jax.random.permutation(key, u))
-    means = [loss(params, jax.random.fold_in(key, i), x0, labels, t) for i in range(draws)]
-    return float(np.mean(means))
+    t = jax.jit(jax.vmap(model.loss_fn.time))(jax.random.permutation(key, u))
+    keys = [jax.random.fold_in(key, i) for i in range(draws)]
+    mean = lambda params: float(np.mean([loss(params, k, x0, labels, t) for k in keys]))
+    return {name: mean(params) for name, params in candidates.items()}
 
 
 def some(model: Model, x, labels):

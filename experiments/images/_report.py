@@ -156,29 +156,30 @@ def printed(results: dict) -> str:
     rows, floor, reference = results["samplers"], results["floor"], results["reference"]
     columns = ("frechet", "kernel", "kernel_se", "precision", "recall", "density", "coverage")
     head = ["sampler", "evaluations", "Fréchet", "kernel", "±", "precision", "recall"]
-    head += ["density", "coverage", "to its ODE solution"]
+    head += ["density", "coverage", "to its ODE solution", "median"]
     body = [
         [SAMPLERS[row["sampler"]].title, row["evaluations"]]
         + [float(row[column]) for column in columns]
-        + [row.get("distance")]
+        + [row.get("distance"), row.get("distance_median")]
         for row in rows
     ]
-    body.append(["training images (floor)", "-", *[float(floor[c]) for c in columns], None])
+    body.append(["training images (floor)", "-", *[float(floor[c]) for c in columns], None, None])
     number, accuracy = rows[0]["n_fake"], 100 * results["features"]["accuracy"]
     parts = [
         table(
             f"Sample quality: {number} samples against {rows[0]['n_real']} held-out images, on "
             f"features of a classifier ({accuracy:.1f} % accurate);\n"
-            f"the last column is RMS per pixel (images in [-1, 1]), {reference['images']} images, "
+            f"the last columns: RMS per pixel (images in [-1, 1]), {reference['images']} images, "
             f"{reference['steps']} steps (itself known to {reference['uncertainty']:.1g})",
             head,
             body,
         )
     ]
     if reference["deis3_10"] is not None:
+        (deis, deis_median), (ddim, ddim_median) = reference["deis3_10"], reference["ddim_40"]
         parts.append(
-            f"DEIS order 3 at 10 evaluations is {reference['deis3_10']:.3g} from the solution, "
-            f"DDIM at 40 is {reference['ddim_40']:.3g}."
+            f"From the solution, DEIS order 3 at 10 evaluations is {deis:.3g} (median "
+            f"{deis_median:.3g}), DDIM at 40 is {ddim:.3g} (median {ddim_median:.3g})."
         )
     body = [
         [row["process"], row["evaluations"], row["frechet"], row["kernel"], row["kernel_se"]]

@@ -98,7 +98,11 @@ def run(settings: _settings.Settings) -> None:
     if settings.process_id or not settings.measure:
         return
     results = {"trained_steps": steps, "training_seconds": seconds} | _report.machine()
-    results["averages"] = compare_averages(model, candidates, _train.keys(settings)["levels"])
+    loss, images = _levels.make_loss(model), model.images
+    results["averages"] = _levels.compare(
+        model, loss, candidates, _train.keys(settings)["levels"], images.test_x, images.test_labels
+    )
+    clock.stop("comparing averages")
     measure(settings, model, params, folder, source, mesh, clock, results)
 
 
@@ -192,15 +196,6 @@ def _losses(model, params, folder, source, key, results):
     _report.write_rows(folder / "noise_levels.csv", rows)
     losses = _train.read_losses(source / "metrics.csv")
     return _report.loss_pictures(folder, losses, train, held_out)
-
-
-def compare_averages(model, candidates, key) -> dict[str, float]:
-    """The held-out denoising loss of the last parameters and of each average."""
-    loss, images = _levels.make_loss(model), model.images
-    return {
-        name: _levels.overall(model, loss, params, key, images.test_x, images.test_labels)
-        for name, params in candidates.items()
-    }
 
 
 def save_denoiser(settings, folder, params) -> None:

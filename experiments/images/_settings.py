@@ -85,7 +85,7 @@ class Settings:
     """Network evaluations an image may cost; the true count is printed."""
     grid: str = "own"
     """Where samplers stop: uniform, power, log_snr or karras; own: each sampler's usual one."""
-    sample_noise_min: float = 0.01
+    sample_noise_min: float = 0.02
     """Clean end of sampling, as sigma/alpha."""
     samples: int = 192
     """Images drawn for each number of the quality table."""
@@ -97,17 +97,17 @@ class Settings:
     """Steps of the solution that each deterministic sampler is measured against."""
     reference_starts: int = 16
     """Starting points of that comparison."""
-    likelihood_images: int = 64
+    likelihood_images: int = 32
     """Held-out images whose bits/dim are computed; 0 leaves the likelihood out."""
-    likelihood_steps: int = 32
+    likelihood_steps: int = 64
     """Steps of the probability flow; half as many give the discretisation error."""
     probes: int = 2
     """Hutchinson probes an image, where the divergence is not exact (above 100 dimensions)."""
     exact_images: int = 2
     """Images of more than 100 dimensions whose divergence is also computed exactly, as a check."""
-    exact_steps: int = 8
+    exact_steps: int = 4
     """Steps of that check."""
-    feature_steps: int = 900
+    feature_steps: int = 600
     """Training steps of the small classifier on whose features quality is measured."""
 
     mesh: str = "data=1"
@@ -125,8 +125,8 @@ TRAINING = tuple(_NAMES[_NAMES.index("data") : _NAMES.index("seed") + 1])
 SMOKE = {
     "data": "digits8",
     "channels": 8,
-    "multipliers": (1, 2),
-    "blocks": (1, 1),
+    "multipliers": (1,),
+    "blocks": (1,),
     "patch": 1,
     "steps": 60,
     "warmup": 10,

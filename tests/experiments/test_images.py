@@ -122,7 +122,7 @@ def test_smoke_measures_everything_and_a_finished_run_is_sampled_again(tmp_path)
     numbers = [row["frechet"] for row in results["samplers"] + results["processes"]]
     assert np.all(np.isfinite(numbers))
     assert results["floor"]["frechet"] < min(numbers)
-    assert results["reference"]["uncertainty"] < results["reference"]["ddim_40"]
+    assert results["reference"]["uncertainty"] < results["reference"]["ddim_40"][0]
     assert results["likelihood"]["probes"] == 0
     assert np.isfinite(results["likelihood"]["bits"])
     for name in ("samples", "quality", "guidance", "nearest", "processes", "loss", "noise_levels"):
