@@ -2,12 +2,13 @@
 noise.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxgen.math import divergence, is_concrete
+from jaxgen.math import divergence, is_concrete, working_dtype
 from jaxgen.predictions import as_field
 from jaxgen.processes import auxiliary_law, lift, noise_shape, num_blocks
 from jaxgen.processes import prior as unit_prior
@@ -39,7 +40,7 @@ def flow_ode(process, denoiser, ts, *, probes=None, prior=None, order=4, hold="e
     For a block process the auxiliaries are drawn from `processes.auxiliary_law` and log q is
     subtracted: with an exact score and t_min -> 0 exact for every draw, else a lower bound on
     average. `key` feeds probes and auxiliaries only.
-    Raises ValueError on rising ts, probes < 1, and as `adams_bashforth`.
+    Raises ValueError on rising ts, ts outside the process, probes < 1, and as `adams_bashforth`.
     Source: Song et al. 2021, arXiv 2011.13456, equation 39; Chen et al. 2018, arXiv 1806.07366;
     exponential form derived.
     """
@@ -58,22 +59,22 @@ def flow_ode_terms(
     divergence.
     Raises ValueError as `flow_ode`. Source: as `flow_ode`.
     """
-    if is_concrete(ts) and not ts[0] > ts[-1]:
-        raise ValueError(
-            f"likelihoods.flow_ode: ts must fall from noise to data; got {ts[0]} to {ts[-1]}"
-        )
-    if probes is not None and probes < 1:
-        raise ValueError(f"likelihoods.flow_ode: probes must be None or at least 1; got {probes}")
+    _check(process, ts, probes)
+    run = (
+        _exponential(process, denoiser, order, hold)
+        if rtol is None
+        else _adaptive(process, denoiser, rtol)
+    )
 
     def terms(key, x):
+        x = jnp.asarray(x)
         key_lift, key_probe = jax.random.split(key)
         z, log_q = _lift(process, key_lift, x)
         estimator = divergence.exact(chunk=chunk)
         if probes is not None:
             shape = (probes, *(x.shape if rtol is None else z.shape))
             estimator = divergence.hutchinson(jax.random.rademacher(key_probe, shape, x.dtype))
-        run = _exponential(order, hold) if rtol is None else _adaptive(rtol)
-        latent, change = run(process, denoiser, estimator, z, ts[::-1])
+        latent, change = run(estimator, z, ts[::-1])
         law = unit_prior(process, x.shape) if prior is None else prior
         log_prior, mean = law.logdensity(latent), -jnp.mean(change)
         error = jnp.zeros_like(mean)
@@ -88,29 +89,50 @@ def flow_ode_terms(
     return terms
 
 
-def _exponential(order, hold):
-    def run(process, denoiser, estimator, z, ts):
-        solver = exponential.adams_bashforth(
-            process, denoiser, order=order, hold=hold, start="exact", divergence=estimator
-        )
-        latent, infos = solve(jax.random.key(0), solver, z, ts)
+def _check(process, ts, probes):
+    name = "likelihoods.flow_ode"
+    if jnp.ndim(ts) != 1 or len(ts) < 2:
+        raise ValueError(f"{name}: ts must have shape [n + 1], n >= 1; got shape {jnp.shape(ts)}")
+    if is_concrete(ts) and not ts[0] > ts[-1]:
+        raise ValueError(f"{name}: ts must fall from noise to data; got {ts[0]} to {ts[-1]}")
+    if is_concrete(process, ts):
+        slack = 1e-6 * (process.t_max - process.t_min)
+        if ts[-1] < process.t_min - slack or ts[0] > process.t_max + slack:
+            raise ValueError(
+                f"{name}: ts must lie in [{process.t_min}, {process.t_max}]; "
+                f"got {ts[0]} to {ts[-1]}"
+            )
+    if probes is not None and probes < 1:
+        raise ValueError(f"{name}: probes must be None or at least 1; got {probes}")
+
+
+def _exponential(process, denoiser, order, hold):
+    method = functools.partial(
+        exponential.adams_bashforth, process, denoiser, order=order, hold=hold, start="exact"
+    )
+    method()  # refuses its options now, not when the likelihood is evaluated
+
+    def run(estimator, z, ts):
+        latent, infos = solve(jax.random.key(0), method(divergence=estimator), z, ts)
         return latent, jnp.sum(infos.log_density, 0)
 
     return run
 
 
-def _adaptive(rtol):
-    def run(process, denoiser, estimator, z, ts):
-        field = as_field(process, denoiser)
+def _adaptive(process, denoiser, rtol):
+    field = as_field(process, denoiser)
+    method = functools.partial(ode.adaptive, rtol=rtol, atol=rtol, method="dopri8")
+    method(field)
 
+    def run(estimator, z, ts):
         def with_density(state, t):
             value, trace = estimator(lambda inner: field(inner, t), state[0])
             return value, -trace
 
-        trace = jax.eval_shape(lambda z: estimator(lambda inner: field(inner, ts[0]), z)[1], z)
+        t = jnp.zeros((), working_dtype(z))
+        trace = jax.eval_shape(lambda z, t: with_density((z,), t)[1], z, t)
         start = (z, jnp.zeros(trace.shape, trace.dtype))
-        solver = ode.adaptive(with_density, rtol=rtol, atol=rtol, method="dopri8")
-        return solve(jax.random.key(0), solver, start, ts[:: len(ts) - 1])[0]
+        return solve(jax.random.key(0), method(with_density), start, ts[:: len(ts) - 1])[0]
 
     return run
 
