@@ -50,11 +50,11 @@ class Settings:
     """Residual blocks of each level, on the way down and again on the way up."""
     patch: int = 2
     """Side of the patches folded into channels before the first level."""
-    steps: int = 1300
+    steps: int = 2600
     """Optimiser steps; what bounds the training, so that it reproduces."""
-    batch: int = 64
+    batch: int = 32
     """Images a step, over all devices."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Peak of Adam's learning rate: linear warm-up, then a half cosine to a twentieth of it."""
     warmup: int = 100
     """Steps of the warm-up."""

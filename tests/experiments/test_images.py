@@ -155,7 +155,7 @@ def refused(capsys, words, *parts):
         (["--process", "cld"], ["process must be among vp", "got cld"]),
         (["--data", "mnist"], ["data must be mnist5k", "got mnist"]),
         (["--data", "nowhere.npz"], ["path of a file", "nowhere.npz"]),
-        (["--mesh", "data=3"], ["batch must be a multiple of the 3 devices", "got 64"]),
+        (["--mesh", "data=3"], ["batch must be a multiple of the 3 devices", "got 32"]),
         (["--mesh", "data=4096"], ["4096", "devices"]),
         (["--batch", "5000"], ["batch must be at most the 1618 training images", "got 5000"]),
         (["--noise-max", "0.001"], ["noise_max must exceed noise_min", "got 0.001"]),
@@ -187,7 +187,7 @@ def test_bad_images_are_one_line(tmp_path, capsys, arrays, part):
 def test_another_training_is_not_mixed_into_a_folder(whole, capsys):
     before = sorted((str(p), p.stat().st_mtime_ns) for p in whole.rglob("*"))
     words = [*TINY, "--run", whole, "--learning-rate", "0.1"]
-    refused(capsys, words, str(whole), "learning_rate 0.002 (given 0.1)")
+    refused(capsys, words, str(whole), "learning_rate 0.004 (given 0.1)")
     assert sorted((str(p), p.stat().st_mtime_ns) for p in whole.rglob("*")) == before
 
 
