@@ -1,20 +1,21 @@
 """Problems with known answers: noised mixtures whose flow is followed by DOP853, or in closed form.
 
-The scores are textbook NumPy, so that no reference is made by the code under test. Each problem is followed from
-noise to data, from data to noise, and both ways from the middle, where log-SNR is 0: a multistep method that starts badly
-shows it only where the flow is not smooth.
+The scores are textbook NumPy, so that no reference is made by the code under test. Each problem is
+followed from noise to data, from data to noise, and both ways from the middle, log-SNR 0: a
+multistep method that starts badly shows it only where the flow is not smooth.
 """
 
 import functools
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import scipy.integrate
 import scipy.optimize
 
 import jaxgen as jg
 
-# Problem A, a mixture in two dimensions, under vp, edm and cld; the end points of its 64 starts are golden numbers.
+# Problem A, a mixture in two dimensions, under vp, edm and cld.
 WEIGHTS = np.array([0.3, 0.5, 0.2])
 MEANS = np.array([[-2.0, 0.0], [1.5, 1.5], [0.5, -2.0]])
 VARIANCES = np.array([0.09, 0.16, 0.04])
@@ -24,7 +25,8 @@ STARTS_CLD = np.random.RandomState(1).randn(16, 2, 2) * [[1.0], [0.5]]  # noqa: 
 MEAN_LOG_PROB = -1.737986455573  # of the 64 end points at t = 1e-3, in nats
 
 # Problem B, a Gaussian in one dimension under the cosine process, has its flow in closed form.
-MEAN_B, VARIANCE_B, START_B = 0.7, 0.25, np.array([[1.3]])
+MEAN_B, VARIANCE_B = 0.7, 0.25
+STARTS_B = np.array([[1.3], [-0.4], [2.2], [-1.7]])
 
 # Critically damped Langevin, with its defaults.
 BETA, MASS, START_VARIANCE = 4.0, 0.25, 0.04
@@ -60,7 +62,7 @@ def problem(name):
     """One of the NAMES, with its references."""
     if name == "B":
         process = jg.processes.scalar.cosine(t_min=1e-3, t_max=0.99)
-        return _problem(process, jg.densities.gaussian([MEAN_B], [VARIANCE_B]), START_B, flow_b)
+        return _problem(process, jg.densities.gaussian([MEAN_B], [VARIANCE_B]), STARTS_B, flow_b)
     process, start, field = {
         "A": (jg.processes.scalar.vp(), STARTS, field_vp),
         "A-EDM": (jg.processes.scalar.edm(), STARTS_EDM, field_edm),
@@ -130,7 +132,7 @@ def field_edm(x, t):
 
 
 def transition_cld(t):
-    """Phi and Sigma: e^(A s) = e^(-a s) (1 + (A + a) s), and Sigma the integral of e^(A s) 2 D e^(A' s)."""
+    """Phi and Sigma, by e^(A s) = e^(-a s) (1 + (A + a) s) and quadrature."""
     rate, clock = 1 / np.sqrt(MASS), BETA * t
     nilpotent = DRIFT_CLD + rate * np.eye(2)
     phi = np.exp(-rate * clock) * (np.eye(2) + nilpotent * clock)
@@ -175,3 +177,38 @@ def flow_b(x, start, stop):
 def _softmax(logits):
     shares = np.exp(logits - logits.max(1, keepdims=True))
     return shares / shares.sum(1, keepdims=True)
+
+
+@functools.cache
+def grid(name, direction, steps):
+    """Stops [steps + 1] of a run of a problem, evenly spaced in log-SNR."""
+    start, stop = problem(name).runs[direction].times
+    ts = jg.grids.log_snr(
+        problem(name).process, steps, t_min=min(start, stop), t_max=max(start, stop)
+    )
+    return ts if start > stop else ts[::-1]
+
+
+def runner(solver, capacity):
+    """end(x [n, ...], rows): where `solve` takes x along the rows of any plan of up to `capacity`
+    steps.
+
+    A sampler is a table, so one compilation serves all of them: rows are padded with copies of the
+    last one, and the trajectory is read where the table ends.
+    """
+
+    @jax.jit
+    def run(x, rows):
+        tabled, ts = solver._replace(plan=lambda ts: rows), np.array([1.0, 0.0])
+        one = lambda x: jg.solve(jax.random.key(0), tabled, x, ts, trajectory=True)
+        return jax.vmap(one)(x)
+
+    def pad(leaf):
+        return np.concatenate([leaf, np.repeat(leaf[-1:], capacity - len(leaf), 0)])
+
+    def end(x, rows):
+        path, infos = run(x, jax.tree.map(pad, rows))
+        steps = len(rows.t)
+        return np.asarray(path[:, steps]), jax.tree.map(lambda leaf: leaf[:, :steps], infos)
+
+    return end

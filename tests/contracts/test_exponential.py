@@ -1,0 +1,161 @@
+"""What every exponential integrator owes: f(process, denoiser, *, ...) -> Solver.
+
+Orders are measured with start="exact", in float64, on exact scores: from noise, towards noise, and
+both ways from the middle, where the flow is nowhere smooth enough to hide a low-order start.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import problems
+import pytest
+
+import jaxgen as jg
+from jaxgen.solvers import exponential
+
+scalar, augmented = jg.processes.scalar, jg.processes.augmented
+KEY = jax.random.key(0)
+CAPACITIES = (200, 2600, 5200)
+
+# Behind the door, with default options; and every option whose order is claimed.
+DOOR = {
+    "ddim": exponential.ddim,
+    "deis": exponential.deis,
+    "adams_bashforth": exponential.adams_bashforth,
+    "dpmpp_2m": exponential.dpmpp_2m,
+    "unipc": exponential.unipc,
+    "edm_heun": exponential.edm_heun,
+}
+ORDERS = {name: (name, {}) for name in ("ddim", "dpmpp_2m", "edm_heun")}
+for order in (2, 3, 4, 5, 6):
+    for hold in ("x0", "eps"):
+        for clock in ("log_snr", "t", "rho"):
+            options = {"order": order, "hold": hold, "clock": clock, "start": "exact"}
+            ORDERS[f"adams_bashforth {order} {hold} {clock}"] = ("adams_bashforth", options)
+for order in (1, 2, 3, 4):
+    for clock in ("t", "rho"):
+        options = {"order": order, "clock": clock, "start": "exact"}
+        ORDERS[f"deis {order} {clock}"] = ("deis", options)
+for order in (1, 2, 3, 4, 5):
+    for hold in ("x0", "eps"):
+        for variant in ("bh1", "bh2"):
+            options = {"predictor_order": order, "hold": hold, "variant": variant, "start": "exact"}
+            ORDERS[f"unipc {order} {hold} {variant}"] = ("unipc", options)
+
+# Where the error is asymptotic, which orders from 3 are not before some hundred steps, and far from
+# rounding, which the high orders on problem B are not for long.
+STEPS = {
+    1: (160, 320),
+    2: (320, 640),
+    3: (320, 1280),
+    4: (1280, 2560),
+    5: (640, 1280),
+    6: (452, 640),
+}
+STEPS_B = STEPS | {4: (160, 320), 5: (160, 320), 6: (113, 160, 226, 320)}
+STEPS_EDM_TO_DATA = STEPS | {6: (640, 1280)}
+
+
+def build(name, process, denoiser):
+    method, options = ORDERS[name]
+    return DOOR[method](process, denoiser, **options)
+
+
+@functools.cache
+def compiled(problem, name, capacity):
+    """Solvers of one structure run the same program on different tables."""
+    process, mixture, _ = problems.problem(problem)
+    return problems.runner(build(name, process, jg.densities.denoiser(mixture, process)), capacity)
+
+
+def representative(name):
+    method, options = ORDERS[name]
+    if method in ("ddim", "dpmpp_2m"):
+        return name
+    if method == "deis":
+        order = options["order"]
+        return f"adams_bashforth {order} eps t" if order > 1 else name
+    if method == "adams_bashforth":
+        return f"adams_bashforth {options['order']} {options['hold']} t"
+    return name
+
+
+def errors(problem, name, direction, steps):
+    """Mean distances from the end points after these numbers of steps."""
+    process, mixture, runs = problems.problem(problem)
+    solver, run = build(name, process, jg.densities.denoiser(mixture, process)), runs[direction]
+    capacity = next(size for size in CAPACITIES if size > max(steps) + 30)
+    end = compiled(problem, representative(name), capacity)
+    found = []
+    for n in steps:
+        away = end(run.x, solver.plan(problems.grid(problem, direction, n)))[0] - run.end
+        found.append(np.linalg.norm(away.reshape(len(away), -1), axis=1).mean())
+    return np.array(found)
+
+
+def measured(problem, name, direction, steps):
+    found = errors(problem, name, direction, steps)
+    return float(-np.polyfit(np.log(steps), np.log(found), 1)[0]), found
+
+
+def check(problem, name, direction, steps=None, tolerance=None, at_most=True):
+    process, mixture, _ = problems.problem(problem)
+    order = build(name, process, None).order
+    slope, found = measured(problem, name, direction, steps or STEPS[order])
+    if problem == "B" and found[-1] < 1e-11:
+        return
+    tolerance = tolerance or (0.15 if order <= 4 else 0.5)
+    assert slope > order - tolerance, (direction, found)
+    assert slope < order + tolerance or not at_most, (direction, found)
+    if order >= 4 and (problem, direction) == ("A", "noise to data"):
+        assert found[-1] < 1e-8, "float64 must not stall above this"
+
+
+@pytest.mark.parametrize("direction", problems.DIRECTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ddim",
+        "dpmpp_2m",
+        "edm_heun",
+        "deis 3 t",
+        "adams_bashforth 4 x0 log_snr",
+        "adams_bashforth 6 x0 log_snr",
+        "unipc 2 x0 bh2",
+        "unipc 3 x0 bh2",
+    ],
+)
+def test_order(name, direction):
+    check("A", name, direction)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", ["A", "A-EDM", "B"])
+@pytest.mark.parametrize("name", list(ORDERS))
+def test_order_of_everything(name, problem):
+    order = build(name, problems.problem(problem).process, None).order
+    for direction in problems.DIRECTIONS:
+        steps = STEPS_B if problem == "B" else STEPS
+        if (problem, direction) == ("A-EDM", "noise to data"):
+            steps = STEPS_EDM_TO_DATA
+        # In log-SNR a Gaussian in one dimension is so symmetric that odd orders gain one.
+        check(problem, name, direction, steps[order], at_most=problem != "B")
+
+
+BLOCK_SOLVERS = ["ddim", "dpmpp_2m", "unipc 3 x0 bh2", "adams_bashforth 4 x0 log_snr"]
+
+
+@pytest.mark.parametrize("name", BLOCK_SOLVERS)
+def test_order_on_blocks(name):
+    check("A-CLD", name, "middle to noise", (80, 160), tolerance=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", problems.DIRECTIONS)
+@pytest.mark.parametrize("name", [*BLOCK_SOLVERS, "deis 4 t", "unipc 2 x0 bh2"])
+def test_order_on_blocks_in_every_direction(name, direction):
+    steps = None
+    if name in BLOCK_SOLVERS[2:] and direction == "noise to data":
+        steps = (2560, 5120)
+    check("A-CLD", name, direction, steps, tolerance=0.2)
