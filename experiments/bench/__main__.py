@@ -71,9 +71,8 @@ def main():
     print(f"{'':42s}{'ms':>10s}{'beside':>10s}{'ratio':>8s}  goal")
     for label, mine, other, ratio, goal in rows:
         beside = "" if other is None else f"{other:.2f}"
-        print(
-            f"{label:42s}{mine:10.2f}{beside:>10s}{'' if ratio is None else f'{ratio:.3f}':>8s}  {goal}"
-        )
+        quotient = "" if ratio is None else f"{ratio:.3f}"
+        print(f"{label:42s}{mine:10.2f}{beside:>10s}{quotient:>8s}  {goal}")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "bench.json").write_text(json.dumps(rows, indent=1))
 

@@ -38,7 +38,8 @@ def by_definition(k, h):
 
 @pytest.mark.parametrize("k", range(1, 7))
 def test_phi_is_its_integral(k):
-    # The quadrature is good to 1e-13; just outside |h| = 1 the recursion subtracts numbers of size 1 to leave 1 / k!.
+    # The quadrature is good to 1e-13; just outside |h| = 1 the recursion subtracts numbers of
+    # size 1 to leave 1 / k!.
     np.testing.assert_allclose(
         phi(k, ARGUMENTS), by_definition(k, ARGUMENTS), rtol=1e-13 + 1e-15 * math.factorial(k)
     )
