@@ -69,6 +69,8 @@ def _one_line(error) -> str | None:
 def run(settings: _settings.Settings) -> None:
     """Trains (or goes on, or not at all), samples, measures, and writes everything."""
     clock = Clock()
+    if settings.smoke:  # compiling is most of the smallest size
+        jax.config.update("jax_disable_most_optimizations", True)
     if settings.num_processes > 1:
         training.mesh.join_processes(
             settings.coordinator, settings.num_processes, settings.process_id

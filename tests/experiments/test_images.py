@@ -37,7 +37,10 @@ def start(*words, devices=1, before=None):
 
 
 def finish(process, code=0):
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=900)
+    finally:
+        process.kill()
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return out, err
 
