@@ -13,15 +13,24 @@ sigma). Source: derived; Zhang et al. 2023, arXiv 2206.05564 (R for blocks), Lu 
 2206.00927, equation 3.4 and 2211.01095, equation 8 (scalars).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxgen.math import channel_log_gain, data_column, gauss_legendre, invert, namespace
+from jaxgen.math import (
+    channel_log_gain,
+    data_column,
+    gauss_legendre,
+    invert,
+    lower_inverse,
+    namespace,
+)
 from jaxgen.processes import num_blocks
 
 NODES = 20
+_PARTS = 20  # hops between quadrature points are cut until there are as many as in 20 steps
 _GAUSS = np.sqrt(15.0)
 _STAGES = 0.5 + np.array([-1, 0, 1]) * _GAUSS / 10
 _BUTCHER = np.array(
@@ -121,15 +130,29 @@ def _between(u, nodes):
 
 
 def _transport(process, stops):
-    """R(stop) R(a)^-1 [n, m, c, c] at stops [n, m], by three-stage Gauss collocation (order 6)
-    between them.
+    """R(stop) R(a)^-1 [n, m, c, c] at stops [n, m].
+
+    R = L Q with an orthogonal Q, Q' = S Q, by three-stage Gauss collocation (order 6) in log t: it
+    keeps Q orthogonal, so that R R^T = Sigma whatever the steps. Few steps are cut into more parts.
     """
     xp = namespace(process, stops)
-    gaps = stops[:, 1:] - stops[:, :-1]
-    times = stops[:, :-1, None] + gaps[..., None] * _STAGES[None, None]
-    generator = _generator(process, times)  # [n, m - 1, 3, c, c]
-    c = generator.shape[-1]
-    scaled = gaps[..., None, None, None] * generator
+    parts = math.ceil(_PARTS / stops.shape[0])
+    shares = np.arange(parts)[None, None] / parts
+    logs = xp.log(stops)
+    cuts = logs[:, :-1, None] + (logs[:, 1:] - logs[:, :-1])[..., None] * shares
+    cuts = xp.concatenate([cuts.reshape(stops.shape[0], -1), logs[:, -1:]], 1)
+    turns = _accumulate(xp.moveaxis(_turns(process, cuts), 1, 0))[::parts]
+    chol = process.transition(stops)[1]
+    return chol @ xp.moveaxis(turns, 0, 1) @ lower_inverse(chol[:, :1])
+
+
+def _turns(process, logs):
+    """Q(b) Q(a)^-1 [n, m - 1, c, c] between neighbours of the log-times logs [n, m]."""
+    xp = namespace(process, logs)
+    gaps = logs[:, 1:] - logs[:, :-1]
+    times = xp.exp(logs[:, :-1, None] + gaps[..., None] * _STAGES[None, None])
+    scaled = (gaps[..., None] * times)[..., None, None] * _rotation(process, times)
+    c = scaled.shape[-1]
     eye = np.eye(c)[None, None]
     rows = [
         xp.concatenate(
@@ -140,27 +163,31 @@ def _transport(process, stops):
     slopes = xp.linalg.solve(
         xp.concatenate(rows, -2), xp.concatenate([scaled[..., i, :, :] for i in range(3)], -2)
     )
-    hops = eye + sum(_FINAL[i] * slopes[..., i * c : (i + 1) * c, :] for i in range(3))
-    moved = [xp.broadcast_to(eye[0], hops[:, 0].shape)]
-    for m in range(hops.shape[1]):
-        moved.append(hops[:, m] @ moved[-1])
-    return xp.stack(moved, 1)
+    return eye + sum(_FINAL[i] * slopes[..., i * c : (i + 1) * c, :] for i in range(3))
 
 
-def _generator(process, t):
-    """F + G G^T Sigma^-1 / 2 [..., c, c], the linear part of the data-prediction ODE."""
+def _rotation(process, t):
+    """S [..., c, c], skew, of Q' = S Q: with M = L^-1 (F + G G^T Sigma^-1 / 2) L the triangular
+    L^-1 L' takes M + M^T, and S has the entries of M above the diagonal.
+    """
     xp = namespace(process, t)
     drift, noise, chol = process.drift(t), process.diffusion(t), process.transition(t)[1]
-    whitened = xp.linalg.solve(chol, noise)  # L^-1 G
-    return (
-        drift
-        + noise @ xp.swapaxes(xp.linalg.solve(xp.swapaxes(chol, -1, -2), whitened), -1, -2) / 2
-    )
+    inverse = lower_inverse(chol)
+    whitened = inverse @ noise
+    generator = inverse @ drift @ chol + whitened @ xp.swapaxes(whitened, -1, -2) / 2
+    above = xp.triu(generator, 1)
+    return above - xp.swapaxes(above, -1, -2)
 
 
-def _accumulate(hops, first):
-    """The running products [n + 1, c, c] first, hops[0] first, hops[1] hops[0] first, ..."""
-    if namespace(hops, first) is np:
+def _accumulate(hops, first=None):
+    """The running products [n + 1, ..., c, c] first, hops[0] first, hops[1] hops[0] first, ...
+
+    Without `first` they begin with the identity.
+    """
+    xp = namespace(hops, first)
+    if first is None:
+        first = xp.broadcast_to(xp.eye(hops.shape[-1], dtype=hops.dtype), hops[0].shape)
+    if xp is np:
         products = [first]
         for hop in hops:
             products.append(hop @ products[-1])
