@@ -105,7 +105,7 @@ class Settings:
     """Hutchinson probes an image, where the divergence is not exact (above 100 dimensions)."""
     exact_images: int = 2
     """Images of more than 100 dimensions whose divergence is also computed exactly, as a check."""
-    exact_steps: int = 4
+    exact_steps: int = 16
     """Steps of that check."""
     feature_steps: int = 600
     """Training steps of the small classifier on whose features quality is measured."""
@@ -180,7 +180,7 @@ def check(settings: Settings) -> None:
     _require("batch", settings.batch % settings.num_processes == 0, "divide evenly", settings)
     _require("samples", settings.samples >= 8, "be at least 8", settings)
     _require("likelihood_steps", settings.likelihood_steps >= 8, "be at least 8", settings)
-    _require("exact_steps", settings.exact_steps >= 4, "be at least 4", settings)
+    _require("exact_steps", settings.exact_steps >= 8, "be at least 8", settings)
     _require("label_dropout", 0 <= settings.label_dropout < 1, "lie in [0, 1)", settings)
     _require("noise_max", settings.noise_max > settings.noise_min, "exceed noise_min", settings)
     inside = settings.noise_min <= settings.sample_noise_min < settings.noise_max
