@@ -57,7 +57,7 @@ def check_stops(ts):
         )
     if is_concrete(ts):
         gaps = np.diff(np.asarray(ts))
-        if not (np.all(gaps > 0) or np.all(gaps < 0)):
+        if not np.all(np.isfinite(gaps)) or not (np.all(gaps > 0) or np.all(gaps < 0)):
             raise ValueError(
                 "solvers.solve: ts must be finite and strictly rising or falling; "
                 f"got {np.asarray(ts)}"
