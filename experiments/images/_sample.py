@@ -105,7 +105,7 @@ def against_solution(scene: Scene, draws: dict, rows: list[dict], say: Callable)
     say(f"sampling: the {scene.settings.reference_steps}-step solution of {count} images")
     n = scene.settings.reference_steps
     solution = draw(scene, "deis3", n, count).x
-    check = draw(scene, "dpmpp_2m", max(1, n // 5), count).x
+    check = draw(scene, "dpmpp_2m", min(n, max(n // 5, 100)), count).x
     for row in rows:
         if SAMPLERS[row["sampler"]].deterministic:
             x = draws[row["sampler"], row["budget"]].x[:count]

@@ -163,7 +163,7 @@ def refused(capsys, words, *parts):
         (["--batch", "5000"], ["batch must be at most the 1618 training images", "got 5000"]),
         (["--noise-max", "0.001"], ["noise_max must exceed noise_min", "got 0.001"]),
         (["--from", "nowhere"], ["nowhere/settings.json must exist"]),
-        (["--patch", "3"], ["H and W must be multiples of 6", "got (8, 8, 1)"]),
+        (["--patch", "3"], ["H and W must be multiples of 3", "got (8, 8, 1)"]),
     ],
 )
 def test_bad_settings_are_one_line(tmp_path, capsys, words, parts):
