@@ -5,7 +5,8 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from experiments.images._run import main  # noqa: E402
+from experiments.images._run import hook, main  # noqa: E402
 
 if __name__ == "__main__":
+    sys.excepthook = sys.unraisablehook = hook
     sys.exit(main(sys.argv[1:]))

@@ -54,7 +54,8 @@ def compare(model: Model, loss, candidates: dict, key, x, labels, draws: int = 4
     u = (jnp.arange(len(x0)) + 0.5) / len(x0)
     t = jax.jit(jax.vmap(model.loss_fn.time))(jax.random.permutation(key, u))
     keys = [jax.random.fold_in(key, i) for i in range(draws)]
-    mean = lambda params: float(np.mean([loss(params, k, x0, labels, t) for k in keys]))
+    value = lambda params, k: loss(params, jax.random.clone(k), x0, labels, t)  # one noise for all
+    mean = lambda params: float(np.mean([value(params, k) for k in keys]))
     return {name: mean(params) for name, params in candidates.items()}
 
 

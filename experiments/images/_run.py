@@ -4,6 +4,7 @@ import logging
 import pathlib
 import sys
 import time
+import traceback
 
 import jax
 
@@ -52,6 +53,13 @@ def main(argv) -> int:
         print(f"experiments.images: {line}", file=sys.stderr)
         return 2
     return 0
+
+
+def hook(*args) -> None:
+    """Prints what nobody caught, but not the echo of a failed write in orbax's native threads."""
+    error = args[1] if len(args) == 3 else args[0].exc_value
+    if not (isinstance(error, RuntimeError) and "Event loop is closed" in str(error)):
+        traceback.print_exception(error)
 
 
 def _one_line(error) -> str | None:
