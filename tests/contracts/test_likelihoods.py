@@ -184,7 +184,7 @@ def test_integrates_to_one(bend):
     [(1000, {}, 2e-3), pytest.param(8, {"rtol": 1e-9}, 1e-6, marks=pytest.mark.slow)],
 )
 def test_velocities_are_drawn_and_their_joint_density_is_exact(draws, options, atol):
-    """E log_prob <= log p of the data part, by less than 2e-3 nats; prior + change is log p(x, v)."""
+    """E log_prob <= log p(x), by less than 2e-3 nats; prior + change is log p(x, v)."""
     process, law = processes.augmented.cld(), densities.gaussian_mixture(*textbook.MIXTURE)
     ts, denoiser = grids.power(process, 200), densities.denoiser(law, process)
     prior = densities.marginal(law, process, process.t_max)
