@@ -26,8 +26,15 @@ DOOR = {
     "dpmpp_2m": exponential.dpmpp_2m,
     "unipc": exponential.unipc,
     "edm_heun": exponential.edm_heun,
+    "rho_rk": exponential.rho_rk,
 }
 ORDERS = {name: (name, {}) for name in ("ddim", "dpmpp_2m", "edm_heun")}
+for method in ("midpoint", "heun", "kutta3", "rk4"):
+    for hold, clock in (("eps", "rho"), ("x0", "log_snr"), ("eps", "t")):
+        ORDERS[f"rho_rk {method} {hold} {clock}"] = (
+            "rho_rk",
+            {"method": method, "hold": hold, "clock": clock},
+        )
 for order in (2, 3, 4, 5, 6):
     for hold in ("x0", "eps"):
         for clock in ("log_snr", "t", "rho"):
@@ -82,14 +89,15 @@ def representative(name):
 
 
 def errors(problem, name, direction, steps):
-    """Mean distances from the end points after these numbers of steps."""
+    """Mean distances from the end points with these numbers of evaluations."""
     process, mixture, runs = problems.problem(problem)
     solver, run = build(name, process, jg.densities.denoiser(mixture, process)), runs[direction]
     capacity = next(size for size in CAPACITIES if size > max(steps) + 30)
+    stages = solver.evaluations(2) - solver.evaluations(1)
     end = compiled(problem, representative(name), capacity)
     found = []
     for n in steps:
-        away = end(run.x, solver.plan(problems.grid(problem, direction, n)))[0] - run.end
+        away = end(run.x, solver.plan(problems.grid(problem, direction, n // stages)))[0] - run.end
         found.append(np.linalg.norm(away.reshape(len(away), -1), axis=1).mean())
     return np.array(found)
 
@@ -124,6 +132,7 @@ def check(problem, name, direction, steps=None, tolerance=None, at_most=True):
         "adams_bashforth 6 x0 log_snr",
         "unipc 2 x0 bh2",
         "unipc 3 x0 bh2",
+        "rho_rk rk4 eps rho",
     ],
 )
 def test_order(name, direction):

@@ -118,6 +118,7 @@ def test_two_processes_share_one_training_and_one_checkpoint(whole, tmp_path):
     finish(start(*TINY, "--no-measure", "--run", tmp_path))  # one process reads what two saved
 
 
+@pytest.mark.slow
 def test_smoke_measures_everything_and_a_finished_run_is_sampled_again(tmp_path):
     out, _ = finish(start("--smoke", "--run", tmp_path))
     results = json.loads((tmp_path / "results.json").read_text())

@@ -104,6 +104,7 @@ def test_counts_what_it_evaluates():
     assert total >= solver.evaluations(2)
 
 
+@pytest.mark.slow
 def test_gradient_with_respect_to_start_and_field():
     """d cos(speed t) / d speed = -t sin(speed t), through the speed that rides in the state."""
 

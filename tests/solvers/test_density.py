@@ -39,7 +39,7 @@ def golden_run(hold):
     return mean_along("A", "data to noise", 640, order=6, hold=hold)
 
 
-@pytest.mark.parametrize("hold", ["x0", "eps"])
+@pytest.mark.parametrize("hold", [pytest.param("x0", marks=pytest.mark.slow), "eps"])
 def test_log_probability_of_the_golden_end_points(hold):
     """log p at t_min = log p_T where the flow ends, minus the change on the way there."""
     process, mixture, runs = problems.problem("A")

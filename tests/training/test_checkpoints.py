@@ -255,6 +255,7 @@ def test_a_disk_that_fills_while_saving_leaves_the_previous_checkpoint(tmp_path)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     """kill -9 around three saves, the same command again: the end is that of a run left alone."""
 

@@ -3,5 +3,6 @@
 """
 
 from jaxgen.processes.augmented._cld import cld
+from jaxgen.processes.augmented._hold import hold
 
-__all__ = ["cld"]
+__all__ = ["cld", "hold"]

@@ -5,8 +5,8 @@ Door: f(process, denoiser, *, ...) -> Solver, on scalar processes (z [*event]) a
 *event]) alike; exact in one step when the held prediction is constant.
 """
 
-from jaxgen.solvers.exponential._heun import edm_heun
 from jaxgen.solvers.exponential._multistep import adams_bashforth, ddim, deis, dpmpp_2m
+from jaxgen.solvers.exponential._runge_kutta import edm_heun, rho_rk
 from jaxgen.solvers.exponential._unipc import unipc
 
-__all__ = ["adams_bashforth", "ddim", "deis", "dpmpp_2m", "edm_heun", "unipc"]
+__all__ = ["adams_bashforth", "ddim", "deis", "dpmpp_2m", "edm_heun", "rho_rk", "unipc"]

@@ -7,54 +7,20 @@ with the Lagrange polynomials l_j on the last `order` stops in the chosen clock.
 Chen 2023, arXiv 2204.13902, equations 14-16; for blocks derived (see `_frame`).
 """
 
-from typing import Any, NamedTuple
-
-import jax
-import jax.numpy as jnp
-
-from jaxgen.math import apply, namespace, total
-from jaxgen.processes import num_blocks
-from jaxgen.solvers._solve import guarded
-from jaxgen.solvers.exponential._density import density_row, hold_trace, pair
-from jaxgen.solvers.exponential._frame import columns, frame, log_gain
-from jaxgen.solvers.exponential._table import (
+from jaxgen.math import namespace
+from jaxgen.solvers.exponential._density import density_row
+from jaxgen.solvers.exponential._frame import frame, log_gain
+from jaxgen.solvers.exponential._moments import carry, ramped
+from jaxgen.solvers.exponential._options import (
     CLOCKS,
     HOLDS,
     STARTS,
-    carry,
     choose,
+    counted,
     planner,
-    ramped,
-    start_steps,
     whole_order,
 )
-from jaxgen.types import Solver
-
-
-class MultistepRow(NamedTuple):
-    """One step of a multistep table. Source: definition."""
-
-    t: Any  # []
-    t_next: Any  # []
-    read: Any  # (from z, from x0hat) to the held prediction; None when x0hat itself is held
-    propagate: Any  # [] or [c, c]
-    weights: Any  # [k], [k, c, c] or [k, c]
-    density: Any  # `DensityRow`, or None
-
-
-class MultistepState(NamedTuple):
-    """The running state of a multistep method. Source: definition."""
-
-    x: Any  # [*event] or [c, *event]
-    history: Any  # tuple of k - 1 held predictions, the latest first
-    traces: Any  # tuple of k - 1 held traces, () when no density is carried
-
-
-class MultistepInfo(NamedTuple):
-    """What a step reports. Source: definition."""
-
-    t: Any  # [] the time reached
-    log_density: Any  # [...] log p(z(b), b) - log p(z(a), a) in nats, or None
+from jaxgen.solvers.exponential._table import TableRow, reading, table
 
 
 def adams_bashforth(
@@ -85,19 +51,18 @@ def adams_bashforth(
         parts = frame(process, ts, hold=hold, clock=clock if order > 1 else "t")
         weights = ramped(parts, order, lambda nodes: range(0, -nodes, -1))
         density = None if divergence is None else density_row(process, parts, weights, hold)
-        start_of = parts._replace(root=parts.root[:-1], phi=parts.phi[:-1])
-        read = reading(process, start_of) if hold == "eps" else None
-        return MultistepRow(
-            ts[:-1], ts[1:], read, parts.step, carry(parts.base[1:], weights), density
-        )
+        read = reading(process, parts.phi[:-1], parts.root[:-1]) if hold == "eps" else None
+        weights = carry(parts.base[1:], weights)
+        return TableRow(ts[:-1], ts[1:], read, parts.step, weights, density=density)
 
-    return multistep(
+    return table(
+        process,
+        denoiser,
         planner(name, process, build, order=order, start=start),
-        guarded(process, denoiser),
-        order=order,
-        start=start,
+        width=order,
         hold=hold,
-        blocks=num_blocks(process),
+        order=order,
+        evaluations=counted(order, start),
         divergence=divergence,
     )
 
@@ -141,82 +106,7 @@ def dpmpp_2m(process, denoiser):
         weights = xp.stack(
             [parts.force * (1 + lean).reshape(shape), -parts.force * lean.reshape(shape)], 1
         )
-        return MultistepRow(ts[:-1], ts[1:], None, parts.step, carry(parts.base[1:], weights), None)
+        return TableRow(ts[:-1], ts[1:], None, parts.step, carry(parts.base[1:], weights))
 
-    return multistep(
-        planner("dpmpp_2m", process, build),
-        guarded(process, denoiser),
-        order=2,
-        hold="x0",
-        blocks=num_blocks(process),
-    )
-
-
-def multistep(plan, denoiser, *, order, hold, blocks, start="ramp", divergence=None):
-    """The Solver that runs a table of `MultistepRow`s: one evaluation and one weighted sum of
-    `order` predictions a step.
-
-    Args: plan(ts) -> rows; blocks, c or None for z [c, *event] or [*event]. Source: definition.
-    """
-
-    def init(x, ts):
-        held, trace = jax.eval_shape(
-            lambda z, t: _evaluate(denoiser, divergence, z, t), x, jnp.zeros((), jnp.float32)
-        )
-        empty = jax.tree.map(
-            lambda like: jnp.zeros(like.shape, like.dtype), x if hold == "eps" else held
-        )
-        traces = ()
-        if divergence is not None:
-            lifted = (
-                trace.shape
-                if blocks is None
-                else (*trace.shape[:-1], *((blocks,) * (2 if hold == "eps" else 1)))
-            )
-            traces = (jnp.zeros(lifted, trace.dtype),) * (order - 1)
-        return MultistepState(x, (empty,) * (order - 1), traces)
-
-    def step(key, state, row):
-        x0, trace = _evaluate(denoiser, divergence, state.x, row.t)
-        history = (hold_prediction(row.read, state.x, x0), *state.history)
-        moved = apply(row.propagate, state.x)
-        x = total([moved] + [apply(row.weights[j], history[j]) for j in range(order)])
-        traces, change = (), None
-        if divergence is not None:
-            size = state.x.size if blocks is None else state.x.size // blocks
-            traces = (hold_trace(row.density.read, trace, size, hold, blocks), *state.traces)
-            paired = [pair(row.density.weights[j], traces[j], hold, blocks) for j in range(order)]
-            change = -size * row.density.log_det - sum(paired)
-        return MultistepState(x, history[: order - 1], traces[: order - 1]), MultistepInfo(
-            row.t_next, change
-        )
-
-    def evaluations(n):
-        return n + (start_steps(order, n) if start == "exact" else 0)
-
-    return Solver(plan, init, step, order, evaluations)
-
-
-def reading(process, parts):
-    """(from z, from x0hat) [m, ...] that make the held eps = R^-1 (z - Phi_0 x0hat) at the stops of
-    `parts`.
-
-    Source: definition.
-    """
-    xp = namespace(parts.root)
-    root, column = parts.root, columns(process, parts.phi)
-    if root.ndim == 1:
-        return 1 / root, -column / root
-    inverse = xp.linalg.inv(root)
-    return inverse, -xp.einsum("nij,nj->ni", inverse, column)
-
-
-def hold_prediction(read, z, x0):
-    """The held prediction, shaped as x0 [*event] or z [c, *event]. Source: definition."""
-    return x0 if read is None else total([apply(read[0], z), apply(read[1], x0)])
-
-
-def _evaluate(denoiser, divergence, z, t):
-    if divergence is None:
-        return denoiser(z, t), None
-    return divergence(lambda inner: denoiser(inner, t), z)
+    plan = planner("dpmpp_2m", process, build)
+    return table(process, denoiser, plan, width=2, hold="x0", order=2)

@@ -1,130 +1,164 @@
-"""From frames to tables: multistep weights by Lagrange interpolation, start-up, and the options all
-solvers share.
+"""A sampler is a table: one evaluation and one weighted sum a row.
+
+    z <- P z + sum_j C_j held_j + N noise,
+
+with the predictions held_j made at this row and at rows before it. Multistep methods fill a row per
+step. A method with stages, a corrector or both fits too, with a row per evaluation: the state that
+an earlier row started from is (P^-1 times) the present one less what was added since, so that it
+need not be kept. Source: derived.
 """
 
-import math
+from typing import Any, NamedTuple
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 
-from jaxgen.math import gauss_legendre, lagrange, namespace, on_host
-from jaxgen.solvers._solve import check_inside
-from jaxgen.solvers.exponential._frame import NODES
+from jaxgen.math import apply, namespace, total
+from jaxgen.processes import num_blocks
+from jaxgen.solvers._solve import guarded
+from jaxgen.solvers.exponential._density import hold_trace, pair
+from jaxgen.solvers.exponential._frame import columns
+from jaxgen.solvers.exponential._moments import carry
+from jaxgen.types import Solver
 
-HOLDS = ("eps", "x0")
-CLOCKS = ("t", "log_snr", "rho")
-STARTS = ("ramp", "exact")
+
+class TableRow(NamedTuple):
+    """One row of a table of width k. Source: definition."""
+
+    t: Any  # [] where the denoiser is evaluated
+    t_next: Any  # []
+    read: Any  # (from z, from x0hat) to the held prediction; None when x0hat itself is held
+    propagate: Any  # [] or [c, c]
+    weights: Any  # [k], [k, c, c] or [k, c]
+    noise: Any = None  # [] or [c, c], or None: no noise
+    density: Any = None  # `DensityRow`, or None
 
 
-def choose(name, option, value, choices):
-    """Raises ValueError unless an option is among its choices. Source: definition."""
-    if value not in choices:
-        raise ValueError(
-            f"solvers.exponential.{name}: {option} must be one of {', '.join(choices)}; "
-            f"got {value!r}"
+class TableState(NamedTuple):
+    """The running state of a table of width k. Source: definition."""
+
+    x: Any  # [*event] or [c, *event]
+    history: Any  # tuple of k - 1 held predictions, the latest first
+    traces: Any  # tuple of k - 1 held traces, () when no density is carried
+
+
+class TableInfo(NamedTuple):
+    """What a row reports. Source: definition."""
+
+    t: Any  # [] the time reached
+    log_density: Any  # [...] log p(z(b), b) - log p(z(a), a) in nats, or None
+
+
+def table(process, denoiser, plan, *, width, hold, order, evaluations=lambda n: n, divergence=None):
+    """The Solver that runs the `TableRow`s of plan(ts): one evaluation and one weighted sum of
+    `width` predictions a row; z is [*event] or [c, *event].
+
+    Source: definition.
+    """
+    denoiser, blocks = guarded(process, denoiser), num_blocks(process)
+
+    def init(x, ts):
+        held, trace = jax.eval_shape(
+            lambda z, t: _evaluate(denoiser, divergence, z, t), x, jnp.zeros((), jnp.float32)
+        )
+        empty = jax.tree.map(
+            lambda like: jnp.zeros(like.shape, like.dtype), x if hold == "eps" else held
+        )
+        traces = ()
+        if divergence is not None:
+            lifted = (
+                trace.shape
+                if blocks is None
+                else (*trace.shape[:-1], *((blocks,) * (2 if hold == "eps" else 1)))
+            )
+            traces = (jnp.zeros(lifted, trace.dtype),) * (width - 1)
+        return TableState(x, (empty,) * (width - 1), traces)
+
+    def step(key, state, row):
+        x0, trace = _evaluate(denoiser, divergence, state.x, row.t)
+        history = (hold_prediction(row.read, state.x, x0), *state.history)
+        terms = [apply(row.propagate, state.x)]
+        terms += [apply(row.weights[j], history[j]) for j in range(width)]
+        if row.noise is not None:
+            terms.append(apply(row.noise, noise_like(key, state.x)))
+        traces, change = (), None
+        if divergence is not None:
+            size = state.x.size if blocks is None else state.x.size // blocks
+            traces = (hold_trace(row.density.read, trace, size, hold, blocks), *state.traces)
+            paired = [pair(row.density.weights[j], traces[j], hold, blocks) for j in range(width)]
+            change = -size * row.density.log_det - sum(paired)
+        kept = width - 1
+        return (
+            TableState(total(terms), history[:kept], traces[:kept]),
+            TableInfo(row.t_next, change),
         )
 
-
-def whole_order(name, order, low=1, high=6):
-    """Raises ValueError unless low <= order <= high is an integer. Source: definition."""
-    if not isinstance(order, int) or not low <= order <= high:
-        raise ValueError(
-            f"solvers.exponential.{name}: order must be an integer from {low} to {high}; "
-            f"got {order!r}"
-        )
+    return Solver(plan, init, step, order, evaluations)
 
 
-def planner(name, process, build, *, order=1, start="ramp", start_order=None):
-    """plan(ts [n + 1]) -> rows: checks the stops, adds start-up stops, and computes build(process,
-    ts) on the host.
-
-    Raises ValueError (from plan) when there are fewer steps than nodes, or stops leave [t_min,
-    t_max]. Source: definition.
+class Stages(NamedTuple):
+    """Steps of s evaluations each, all written from the start of the step: z_i = P_i z_0 + sum_j
+    C_ij held_j for i = 1 ... s, the last the end of the step. Source: definition.
     """
 
-    def plan(ts):
-        steps = np.shape(ts)[0] - 1
-        if order > steps and start == "ramp":
-            raise ValueError(
-                f"solvers.exponential.{name}: order must be at most the number of steps; "
-                f"got order {order}, {steps} steps"
-            )
-        check_inside(f"solvers.exponential.{name}", process, ts)
-        extra = start_steps(start_order or order, steps) if start == "exact" else 0
-        return on_host(lambda process, ts: build(process, _with_start(ts, extra)), process, ts)
-
-    return plan
+    times: Any  # [n, s] where the evaluations are made
+    base: Any  # [n, s + 1, ...] U at the start, at z_1 ... z_s
+    weights: Any  # [n, s, k, ...] C_ij on the evaluations of the step, the latest of row i first
 
 
-def start_steps(order, steps):
-    """How many stops an exact start adds to the first of `steps` steps: 0 up to order 2.
+def rows_of_stages(process, ts, stages, read):
+    """`TableRow`s of n steps with s evaluations each: row i moves z_i to z_(i+1).
 
-    The start climbs orders 1, 2, ... over steps that double in length. Its error is that of the
-    first, of length h 2^-m and order 1: below (h 2^-m)^2, which m = (order - 2) / 2 log2(steps)
-    keeps under the method's own h^order.
     Source: derived.
     """
-    return 0 if order <= 2 else math.ceil((order - 2) / 2 * math.log2(max(steps, 2)))
+    xp = namespace(process, ts)
+    flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
+    if stages.base.ndim == 2:
+        hops = flat(stages.base[:, 1:] / stages.base[:, :-1])
+    else:
+        hops = flat(stages.base[:, 1:] @ xp.linalg.inv(stages.base[:, :-1]))
+    added = stages.weights
+    behind = xp.concatenate([0 * added[:, :1], added[:, :-1]], 1)  # what z_i has over P_i z_0
+    aged = xp.concatenate([0 * behind[:, :, :1], behind[:, :, :-1]], 2)
+    ends = xp.concatenate([stages.times[:, 1:], ts[1:, None]], 1)
+    weights = flat(added) - carry(hops, flat(aged))
+    return TableRow(flat(stages.times), flat(ends), read, hops, weights)
 
 
-def _with_start(ts, extra):
-    if not extra:
-        return ts
-    xp = namespace(ts)
-    fractions = 2.0 ** np.arange(-extra, 0)
-    return xp.concatenate([ts[:1], ts[0] + (ts[1] - ts[0]) * fractions, ts[1:]])
-
-
-def moments(frame, offsets, rows):
-    """int_a^b l_j dV [m, k, ...] for the steps `rows` (a slice of length m), with nodes at the
-    stops i + offset.
-
-    The integral is taken by parts, l_j(b) (V(b) - V(a)) - int l_j' (V - V(a)) du, so that the
-    weights sum to V(b) - V(a) exactly and no derivative of the schedule is needed. Source: derived;
-    Zhang and Chen 2023, arXiv 2204.13902, equation 15.
-    """
-    u = frame.clock
-    xp = namespace(u, frame.force)
-    first, last = rows
-    nodes = xp.stack([u[first + offset : last + offset] for offset in offsets], -1)
-    a, b = u[first:last], u[first + 1 : last + 1]
-    points, weights = gauss_legendre(NODES)
-    inside = a[:, None] + (b - a)[:, None] * points[None]
-    at_end, _ = lagrange(nodes, b)
-    _, slopes = lagrange(nodes[:, None], inside)
-    slopes = slopes * (b - a)[:, None, None] * weights[None, :, None]
-    return xp.einsum("mk,m...->mk...", at_end, frame.force[first:last]) - xp.einsum(
-        "mqk,mq...->mk...", slopes, frame.inner[first:last]
-    )
-
-
-def ramped(frame, order, offsets_of):
-    """Moments [n, k, ...] of all n steps, with fewer nodes while there is no past: step i uses
-    min(i + 1, order) of them.
-
-    Args: offsets_of(nodes) -> the node offsets of a step with that many nodes of the past; k =
-    len(offsets_of(order)).
-    Source: definition.
-    """
-    xp = namespace(frame.clock, frame.force)
-    n = frame.clock.shape[0] - 1
-    width = len(offsets_of(order))
-    parts = []
-    for nodes in range(1, order + 1):
-        first, last = nodes - 1, (nodes if nodes < order else n)
-        if first < min(last, n):
-            part = moments(frame, offsets_of(nodes), (first, min(last, n)))
-            missing = width - part.shape[1]
-            padding = xp.zeros((part.shape[0], missing, *part.shape[2:]), part.dtype)
-            parts.append(xp.concatenate([part, padding], 1))
-    return xp.concatenate(parts)
-
-
-def carry(base, moments):
-    """U(b) m_j [m, k, ...] for propagators base [m, ...] and moments [m, k, ...].
+def reading(process, phi, root):
+    """(from z, from x0hat) [m, ...] that make the held eps = R^-1 (z - Phi_0 x0hat) of phi and root
+    [m, ...].
 
     Source: definition.
     """
-    xp = namespace(base, moments)
-    if base.ndim == 1:
-        return base[:, None] * moments
-    return xp.einsum("mij,mkj...->mki...", base, moments)
+    xp = namespace(root)
+    column = columns(process, phi)
+    if root.ndim == 1:
+        return 1 / root, -column / root
+    inverse = xp.linalg.inv(root)
+    return inverse, -xp.einsum("nij,nj->ni", inverse, column)
+
+
+def hold_prediction(read, z, x0):
+    """The held prediction, shaped as x0 [*event] or z [c, *event]. Source: definition."""
+    return x0 if read is None else total([apply(read[0], z), apply(read[1], x0)])
+
+
+def noise_like(key, x):
+    """Unit normal noise shaped as x: [*event], [c, *event], or a tree, its leaves independent.
+
+    Source: definition.
+    """
+    leaves, treedef = jax.tree.flatten(x)
+    keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
+    draws = [
+        jax.random.normal(key, leaf.shape, leaf.dtype)
+        for key, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(treedef, draws)
+
+
+def _evaluate(denoiser, divergence, z, t):
+    if divergence is None:
+        return denoiser(z, t), None
+    return divergence(lambda inner: denoiser(inner, t), z)

@@ -2,49 +2,20 @@
 further cost.
 """
 
-from typing import Any, NamedTuple
-
-import jax
-import jax.numpy as jnp
-
-from jaxgen.math import apply, namespace, total
-from jaxgen.solvers._solve import guarded
+from jaxgen.math import namespace
 from jaxgen.solvers.exponential._frame import frame
-from jaxgen.solvers.exponential._multistep import MultistepInfo, hold_prediction, reading
-from jaxgen.solvers.exponential._table import (
+from jaxgen.solvers.exponential._moments import carry, ramped
+from jaxgen.solvers.exponential._options import (
     HOLDS,
     STARTS,
-    carry,
     choose,
+    counted,
     planner,
-    ramped,
-    start_steps,
     whole_order,
 )
-from jaxgen.types import Solver
+from jaxgen.solvers.exponential._table import TableRow, reading, table
 
 VARIANTS = ("bh1", "bh2")
-
-
-class UniPCRow(NamedTuple):
-    """One step: correct the arrival at t, then predict t_next. Source: definition."""
-
-    t: Any  # []
-    t_next: Any  # []
-    read: Any  # as MultistepRow
-    arrive: Any  # [] or [c, c], the propagator of the step before
-    correct: Any  # [k + 1, ...], weights of the predictions at t and before
-    keep: Any  # [] 1 on the first row, which has nothing to correct
-    propagate: Any  # [] or [c, c]
-    predict: Any  # [k, ...]
-
-
-class UniPCState(NamedTuple):
-    """The running state of UniPC. Source: definition."""
-
-    x: Any  # [*event] or [c, *event], predicted
-    corrected: Any  # the corrected state one stop before
-    history: Any  # tuple of k held predictions, the latest first
 
 
 def unipc(process, denoiser, *, predictor_order=3, hold="x0", variant="bh2", start="ramp"):
@@ -65,41 +36,37 @@ def unipc(process, denoiser, *, predictor_order=3, hold="x0", variant="bh2", sta
     choose(name, "variant", variant, VARIANTS)
     choose(name, "start", start, STARTS)
     p = predictor_order
-    denoiser = guarded(process, denoiser)
 
     def build(process, ts):
-        xp = namespace(process, ts)
         parts = frame(process, ts, hold=hold, clock="log_snr")
         predict = ramped(parts, p, lambda nodes: range(0, -nodes, -1))
         correct = ramped(parts, p, lambda nodes: range(1, -nodes, -1))
         predict, correct = _halve(parts, predict, correct, p, hold, variant)
-        predict, correct = carry(parts.base[1:], predict), carry(parts.base[1:], correct)
-        first = 0 * parts.step[:1]
-        keep = xp.concatenate([xp.ones((1,)), xp.zeros((ts.shape[0] - 2,))])
-        arrive = xp.concatenate([first, parts.step[:-1]])
-        correct = xp.concatenate([0 * correct[:1], correct[:-1]])
-        start_of = parts._replace(root=parts.root[:-1], phi=parts.phi[:-1])
-        read = reading(process, start_of) if hold == "eps" else None
-        return UniPCRow(ts[:-1], ts[1:], read, arrive, correct, keep, parts.step, predict)
-
-    def init(x, ts):
-        held = x if hold == "eps" else jax.eval_shape(denoiser, x, jnp.zeros((), jnp.float32))
-        empty = jax.tree.map(lambda like: jnp.zeros(like.shape, like.dtype), held)
-        return UniPCState(x, x, (empty,) * p)
-
-    def step(key, state, row):
-        history = (hold_prediction(row.read, state.x, denoiser(state.x, row.t)), *state.history)
-        arrived = [apply(row.keep, state.x), apply(row.arrive, state.corrected)]
-        corrected = total(arrived + [apply(row.correct[j], history[j]) for j in range(p + 1)])
-        moved = apply(row.propagate, corrected)
-        x = total([moved] + [apply(row.predict[j], history[j]) for j in range(p)])
-        return UniPCState(x, corrected, history[:p]), MultistepInfo(row.t_next, None)
-
-    def evaluations(n):
-        return n + (start_steps(p + 1, n) if start == "exact" else 0)
+        return corrected_rows(process, ts, parts, predict, correct, hold)
 
     plan = planner(name, process, build, order=p, start=start, start_order=p + 1)
-    return Solver(plan, init, step, p + 1, evaluations)
+    evaluations = counted(p + 1, start)
+    return table(
+        process, denoiser, plan, width=p + 1, hold=hold, order=p + 1, evaluations=evaluations
+    )
+
+
+def corrected_rows(process, ts, parts, predict, correct, hold):
+    """`TableRow`s of predictors [n, p, ...] whose evaluation corrects the arrival by correctors [n,
+    p + 1, ...], both moments of dV; the arrival at the last stop stays as predicted.
+
+    The corrected state is the predicted one, less what the predictor added, plus what the corrector
+    adds, so that only the weights know of it. Source: derived.
+    """
+    xp = namespace(process, ts)
+    base = parts.base
+    predicted = carry(base[1:], predict)
+    change = carry(base[1:], correct)
+    change = xp.concatenate([change[:, :1], change[:, 1:] - predicted], 1)
+    change = xp.concatenate([0 * change[:1], change[:-1]])  # at the arrival of the row before
+    weights = xp.concatenate([predicted, 0 * predicted[:, :1]], 1) + carry(parts.step, change)
+    read = reading(process, parts.phi[:-1], parts.root[:-1]) if hold == "eps" else None
+    return TableRow(ts[:-1], ts[1:], read, parts.step, weights)
 
 
 def _halve(parts, predict, correct, p, hold, variant):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxgen.math import apply, namespace, on_host, total, working_dtype
 from jaxgen.processes import num_blocks
 from jaxgen.solvers._solve import check_inside, guarded
+from jaxgen.solvers.exponential._table import noise_like
 from jaxgen.types import Solver
 
 
@@ -89,20 +90,6 @@ def _rows(process, ts):
     weight = column[1:] - xp.einsum("nij,nj->ni", kept, column[:-1])
     mean, whiten = (column[:-1], column[1:]), (inverse[:-1], inverse[1:])
     return AncestralRow(ts[:-1], ts[1:], kept, weight, noise, mean, whiten)
-
-
-def noise_like(key, x):
-    """Unit normal noise shaped as x: [*event], [c, *event], or a tree, its leaves independent.
-
-    Source: definition.
-    """
-    leaves, treedef = jax.tree.flatten(x)
-    keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
-    draws = [
-        jax.random.normal(key, leaf.shape, leaf.dtype)
-        for key, leaf in zip(keys, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, draws)
 
 
 def _log_normal(whiten, mean, z, x0):

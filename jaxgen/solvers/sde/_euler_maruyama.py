@@ -7,7 +7,8 @@ import numpy as np
 from jaxgen.math import apply, data_column, namespace, on_host, total
 from jaxgen.processes import channel_at, num_blocks
 from jaxgen.solvers._solve import check_inside, guarded
-from jaxgen.solvers.sde._ancestral import SdeInfo, SdeState, noise_like
+from jaxgen.solvers.exponential._table import noise_like
+from jaxgen.solvers.sde._ancestral import SdeInfo, SdeState
 from jaxgen.types import Solver
 
 

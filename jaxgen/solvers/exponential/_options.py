@@ -1,0 +1,79 @@
+"""The options that exponential integrators share, their checks, and start-up stops."""
+
+import math
+
+import numpy as np
+
+from jaxgen.math import namespace, on_host
+from jaxgen.solvers._solve import check_inside
+
+HOLDS = ("eps", "x0")
+CLOCKS = ("t", "log_snr", "rho")
+STARTS = ("ramp", "exact")
+
+
+def choose(name, option, value, choices):
+    """Raises ValueError unless an option is among its choices. Source: definition."""
+    if value not in choices:
+        raise ValueError(
+            f"solvers.exponential.{name}: {option} must be one of {', '.join(choices)}; "
+            f"got {value!r}"
+        )
+
+
+def whole_order(name, order, low=1, high=6):
+    """Raises ValueError unless low <= order <= high is an integer. Source: definition."""
+    if not isinstance(order, int) or not low <= order <= high:
+        raise ValueError(
+            f"solvers.exponential.{name}: order must be an integer from {low} to {high}; "
+            f"got {order!r}"
+        )
+
+
+def planner(name, process, build, *, order=1, start="ramp", start_order=None):
+    """plan(ts [n + 1]) -> rows: checks the stops, adds start-up stops, and computes build(process,
+    ts) on the host.
+
+    Raises ValueError (from plan) when there are fewer steps than nodes, or stops leave [t_min,
+    t_max]. Source: definition.
+    """
+
+    def plan(ts):
+        steps = np.shape(ts)[0] - 1
+        if order > steps and start == "ramp":
+            raise ValueError(
+                f"solvers.exponential.{name}: order must be at most the number of steps; "
+                f"got order {order}, {steps} steps"
+            )
+        check_inside(f"solvers.exponential.{name}", process, ts)
+        extra = start_steps(start_order or order, steps) if start == "exact" else 0
+        return on_host(lambda process, ts: build(process, _with_start(ts, extra)), process, ts)
+
+    return plan
+
+
+def start_steps(order, steps):
+    """How many stops an exact start adds to the first of `steps` steps: 0 up to order 2.
+
+    The start climbs orders 1, 2, ... over steps that double in length. Its error is that of the
+    first, of length h 2^-m and order 1: below (h 2^-m)^2, which m = (order - 2) / 2 log2(steps)
+    keeps under the method's own h^order.
+    Source: derived.
+    """
+    return 0 if order <= 2 else math.ceil((order - 2) / 2 * math.log2(max(steps, 2)))
+
+
+def counted(order, start):
+    """The `Solver.evaluations` n -> count of one evaluation a step, and those of an exact start.
+
+    Source: definition.
+    """
+    return lambda n: n + (start_steps(order, n) if start == "exact" else 0)
+
+
+def _with_start(ts, extra):
+    if not extra:
+        return ts
+    xp = namespace(ts)
+    fractions = 2.0 ** np.arange(-extra, 0)
+    return xp.concatenate([ts[:1], ts[0] + (ts[1] - ts[0]) * fractions, ts[1:]])
