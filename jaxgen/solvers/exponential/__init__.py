@@ -7,28 +7,36 @@ Door: f(process, denoiser, *, ...) -> Solver, on scalar processes (z [*event]) a
 
 from jaxgen.solvers.exponential._adams_moulton import adams_moulton
 from jaxgen.solvers.exponential._dpm_multistep import dpm_solver_multistep, dpmpp_2m
+from jaxgen.solvers.exponential._general import GeneralRow, general, generalise
 from jaxgen.solvers.exponential._inversion import Pair, reversible
 from jaxgen.solvers.exponential._ipndm import ipndm, lms
 from jaxgen.solvers.exponential._known_first import known_first
-from jaxgen.solvers.exponential._general import GeneralRow, general, generalise
 from jaxgen.solvers.exponential._multistep import adams_bashforth, ddim, deis
 from jaxgen.solvers.exponential._runge_kutta import edm_heun, rho_rk
-from jaxgen.solvers.exponential._single_step import dpm_solver
 from jaxgen.solvers.exponential._schedule import Schedule, named_schedule, schedule
+from jaxgen.solvers.exponential._single_step import dpm_solver
 from jaxgen.solvers.exponential._unipc import unipc
 from jaxgen.solvers.exponential._usf import usf
 
 __all__ = [
     "GeneralRow",
+    "Pair",
     "Schedule",
     "adams_bashforth",
+    "adams_moulton",
     "ddim",
     "deis",
+    "dpm_solver",
+    "dpm_solver_multistep",
     "dpmpp_2m",
     "edm_heun",
     "general",
     "generalise",
+    "ipndm",
+    "known_first",
+    "lms",
     "named_schedule",
+    "reversible",
     "rho_rk",
     "schedule",
     "unipc",

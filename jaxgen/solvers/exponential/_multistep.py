@@ -7,9 +7,8 @@ with the Lagrange polynomials l_j on the last `order` stops in the chosen clock.
 Chen 2023, arXiv 2204.13902, equations 14-16; for blocks derived (see `_frame`).
 """
 
-from jaxgen.math import namespace
 from jaxgen.solvers.exponential._density import density_row
-from jaxgen.solvers.exponential._frame import frame, log_gain
+from jaxgen.solvers.exponential._frame import frame
 from jaxgen.solvers.exponential._moments import carry, ramped
 from jaxgen.solvers.exponential._options import (
     CLOCKS,
@@ -85,28 +84,3 @@ def deis(process, denoiser, *, order=3, clock="t", hold="eps", start="ramp"):
     2023, arXiv 2204.13902, section 3.2 and proposition 3.
     """
     return adams_bashforth(process, denoiser, order=order, hold=hold, clock=clock, start=start)
-
-
-def dpmpp_2m(process, denoiser):
-    """The second-order multistep DPM-Solver++ (2M), for z [*event] or [c, *event]; first step order
-    1.
-
-    x0hat is extrapolated to the middle of the step in log-SNR: ((1 + r) x0_i - r x0_(i-1)), r = h_i
-    / (2 h_(i-1)), and held constant. Raises ValueError on stops outside the process. Source: Lu et
-    al. 2022, arXiv 2211.01095, algorithm 2.
-    """
-
-    def build(process, ts):
-        xp = namespace(process, ts)
-        parts = frame(process, ts, hold="x0", clock="t")
-        clock = log_gain(process, ts)
-        h = clock[1:] - clock[:-1]
-        lean = xp.concatenate([0 * h[:1], h[1:] / (2 * h[:-1])])
-        shape = (-1,) + (1,) * (parts.force.ndim - 1)
-        weights = xp.stack(
-            [parts.force * (1 + lean).reshape(shape), -parts.force * lean.reshape(shape)], 1
-        )
-        return TableRow(ts[:-1], ts[1:], None, parts.step, carry(parts.base[1:], weights))
-
-    plan = planner("dpmpp_2m", process, build)
-    return table(process, denoiser, plan, width=2, hold="x0", order=2)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from jaxgen.math import namespace, on_host
+from jaxgen.math import is_concrete, namespace, on_host
 from jaxgen.solvers._solve import check_inside
 
 HOLDS = ("eps", "x0")
@@ -27,6 +27,19 @@ def whole_order(name, order, low=1, high=6):
         raise ValueError(
             f"solvers.exponential.{name}: order must be an integer from {low} to {high}; "
             f"got {order!r}"
+        )
+
+
+def check_span(name, option, span):
+    """Raises ValueError unless a span of times is None, () or (lo, hi) with numbers [] lo <= hi.
+
+    Source: definition.
+    """
+    good = span is None or (isinstance(span, tuple | list) and len(span) in (0, 2))
+    if not good or (span and is_concrete(span) and not span[0] <= span[1]):
+        raise ValueError(
+            f"solvers.exponential.{name}: {option} must be None, () or (lo, hi) with lo <= hi; "
+            f"got {span!r}"
         )
 
 

@@ -68,17 +68,28 @@ def _explicit(name, process, denoiser, method, hold, clock):
             left = 0 if i < s else whole - sum(w * speed[:, j] for j, w in enumerate(row))
             latest = [row[j] * (speed[:, j] + left) for j in range(i - 1, -1, -1)]
             rows.append(xp.stack(latest + [0 * speed[:, 0]] * (s - i), 1))
-        ends = xp.concatenate([split(parts.base[:-1]), parts.base[s::s][:, None]], 1)
-        moments = xp.stack(rows, 1)
-        flat = moments.reshape(n * s, *moments.shape[2:])
-        weights = carry(ends[:, 1:].reshape(-1, *ends.shape[2:]), flat).reshape(moments.shape)
-        read = reading(process, parts.phi[:-1], parts.root[:-1]) if hold == "eps" else None
-        return rows_of_stages(process, ts, Stages(times, ends, weights), read)
+        return staged(process, ts, times, parts, xp.stack(rows, 1), hold)
 
     plan = planner(name, process, build)
     return table(
         process, denoiser, plan, width=s, hold=hold, order=order, evaluations=lambda n: s * n
     )
+
+
+def staged(process, ts, times, parts, moments, hold):
+    """The rows of a Runge-Kutta method with stages at times [n, s], from a frame on the stops of
+    all of them and moments of dV [n, s, s, ...] on held_(i-1) ... held_0 up to stage i.
+
+    Source: definition.
+    """
+    xp = namespace(process, ts)
+    n, s = times.shape
+    starts = parts.base[:-1].reshape(n, s, *parts.base.shape[1:])
+    ends = xp.concatenate([starts, parts.base[s::s][:, None]], 1)
+    flat = lambda leaf: leaf.reshape(n * s, *leaf.shape[2:])
+    weights = carry(flat(ends[:, 1:]), flat(moments)).reshape(moments.shape)
+    read = reading(process, parts.phi[:-1], parts.root[:-1]) if hold == "eps" else None
+    return rows_of_stages(process, ts, Stages(times, ends, weights), read)
 
 
 def stage_times(process, ts, u, abscissae, clock):

@@ -8,6 +8,7 @@ from jaxgen.solvers.exponential._moments import carry, ramped
 from jaxgen.solvers.exponential._options import (
     HOLDS,
     STARTS,
+    check_span,
     choose,
     counted,
     planner,
@@ -18,15 +19,25 @@ from jaxgen.solvers.exponential._table import TableRow, reading, table
 VARIANTS = ("bh1", "bh2")
 
 
-def unipc(process, denoiser, *, predictor_order=3, hold="x0", variant="bh2", start="ramp"):
+def unipc(
+    process,
+    denoiser,
+    *,
+    predictor_order=3,
+    hold="x0",
+    variant="bh2",
+    start="ramp",
+    correct=None,
+):
     """The UniPC Solver with a predictor of order p = predictor_order (1 to 5) and its corrector:
     order p + 1, one evaluation a step.
 
     z is [*event] or [c, *event]. From p = 3 on predictor and corrector are the exponential Adams
     methods in log-SNR, whatever the variant: "bh1" and "bh2" differ where the paper fixes a
     coefficient at 1/2 (predictor of order 2, corrector of a step with one past node). The last step
-    is not corrected. Raises ValueError on options outside these, fewer steps than p, or stops
-    outside the process.
+    is not corrected. correct=(lo, hi) corrects only arrivals at times in [lo, hi], correct=() none,
+    which leaves the predictor and its order: see `adams_moulton`. Raises ValueError on options
+    outside these, fewer steps than p, or stops outside the process.
     Source: Zhao et al. 2023, arXiv 2302.04867, algorithms 5-8; the reduction to Adams methods is
     derived.
     """
@@ -35,25 +46,33 @@ def unipc(process, denoiser, *, predictor_order=3, hold="x0", variant="bh2", sta
     choose(name, "hold", hold, HOLDS)
     choose(name, "variant", variant, VARIANTS)
     choose(name, "start", start, STARTS)
+    check_span(name, "correct", correct)
     p = predictor_order
 
     def build(process, ts):
         parts = frame(process, ts, hold=hold, clock="log_snr")
-        predict = ramped(parts, p, lambda nodes: range(0, -nodes, -1))
-        correct = ramped(parts, p, lambda nodes: range(1, -nodes, -1))
-        predict, correct = _halve(parts, predict, correct, p, hold, variant)
-        return corrected_rows(process, ts, parts, predict, correct, hold)
+        predictor = ramped(parts, p, lambda nodes: range(0, -nodes, -1))
+        corrector = ramped(parts, p, lambda nodes: range(1, -nodes, -1))
+        predictor, corrector = _halve(parts, predictor, corrector, p, hold, variant)
+        return corrected_rows(process, ts, parts, predictor, corrector, hold, correct)
 
     plan = planner(name, process, build, order=p, start=start, start_order=p + 1)
     evaluations = counted(p + 1, start)
     return table(
-        process, denoiser, plan, width=p + 1, hold=hold, order=p + 1, evaluations=evaluations
+        process,
+        denoiser,
+        plan,
+        width=p + 1,
+        hold=hold,
+        order=p + 1 if correct is None else p,
+        evaluations=evaluations,
     )
 
 
-def corrected_rows(process, ts, parts, predict, correct, hold):
+def corrected_rows(process, ts, parts, predict, correct, hold, span=None):
     """`TableRow`s of predictors [n, p, ...] whose evaluation corrects the arrival by correctors [n,
-    p + 1, ...], both moments of dV; the arrival at the last stop stays as predicted.
+    p + 1, ...], both moments of dV; the arrival at the last stop stays as predicted, and so do
+    those at times outside a span (lo, hi); span=() corrects none.
 
     The corrected state is the predicted one, less what the predictor added, plus what the corrector
     adds, so that only the weights know of it. Source: derived.
@@ -63,6 +82,9 @@ def corrected_rows(process, ts, parts, predict, correct, hold):
     predicted = carry(base[1:], predict)
     change = carry(base[1:], correct)
     change = xp.concatenate([change[:, :1], change[:, 1:] - predicted], 1)
+    if span is not None:
+        inside = (span[0] <= ts[1:]) & (ts[1:] <= span[1]) if len(span) else 0 * ts[1:]
+        change = change * inside.reshape((-1,) + (1,) * (change.ndim - 1))
     change = xp.concatenate([0 * change[:1], change[:-1]])  # at the arrival of the row before
     weights = xp.concatenate([predicted, 0 * predicted[:, :1]], 1) + carry(parts.step, change)
     read = reading(process, parts.phi[:-1], parts.root[:-1]) if hold == "eps" else None
