@@ -2,6 +2,20 @@
 strictly falling, ends exact.
 """
 
+from jaxgen.grids._cosine import cosine
+from jaxgen.grids._dynamic_programming import dynamic_programming
+from jaxgen.grids._equidistributed import equidistributed, error_density
 from jaxgen.grids._grids import karras, log_snr, power, uniform
+from jaxgen.grids._sigmoid import sigmoid
 
-__all__ = ["karras", "log_snr", "power", "uniform"]
+__all__ = [
+    "cosine",
+    "dynamic_programming",
+    "equidistributed",
+    "error_density",
+    "karras",
+    "log_snr",
+    "power",
+    "sigmoid",
+    "uniform",
+]

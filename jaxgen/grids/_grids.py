@@ -10,7 +10,7 @@ def uniform(process, n, *, t_min=None, t_max=None):
 
     Source: definition.
     """
-    return _between(
+    return between(
         "uniform", process, n, t_min, t_max, lambda process, lo, hi, s: hi + (lo - hi) * s
     )
 
@@ -22,8 +22,8 @@ def power(process, n, *, rho=2.0, t_min=None, t_max=None):
     Raises ValueError on n < 1, rho <= 0 or times outside the process.
     Source: Zhang and Chen 2023, arXiv 2204.13902, appendix H.
     """
-    _positive("power", rho)
-    return _between(
+    positive("power", rho)
+    return between(
         "power",
         process,
         n,
@@ -43,7 +43,7 @@ def log_snr(process, n, *, t_min=None, t_max=None):
     infinite.
     Source: Lu et al. 2022, arXiv 2206.00927, section 3.4.
     """
-    return _in_gain("log_snr", process, n, t_min, t_max, lambda lo, hi, s: hi + (lo - hi) * s)
+    return in_gain("log_snr", process, n, t_min, t_max, lambda lo, hi, s: hi + (lo - hi) * s)
 
 
 def karras(process, n, *, rho=7.0, t_min=None, t_max=None):
@@ -54,18 +54,22 @@ def karras(process, n, *, rho=7.0, t_min=None, t_max=None):
     is 0 or infinite.
     Source: Karras et al. 2022, arXiv 2206.00364, equation 5.
     """
-    _positive("karras", rho)
+    positive("karras", rho)
 
     def spread(lo, hi, s):
         xp = namespace(lo, hi, s)
         low, high = xp.exp(-lo / rho), xp.exp(-hi / rho)
         return -rho * xp.log(high + (low - high) * s)
 
-    return _in_gain("karras", process, n, t_min, t_max, spread)
+    return in_gain("karras", process, n, t_min, t_max, spread)
 
 
-def _in_gain(name, process, n, t_min, t_max, spread):
-    """Stops at which log(gain) takes the values spread(log gain at t_min, log gain at t_max, s)."""
+def in_gain(name, process, n, t_min, t_max, spread):
+    """Stops [n + 1] at which log(gain) takes the values spread(log gain at t_min, log gain at
+    t_max, s).
+
+    Source: definition.
+    """
 
     def place(process, lo, hi, s):
         def log_gain(t):
@@ -80,10 +84,14 @@ def _in_gain(name, process, n, t_min, t_max, spread):
             )
         return invert(log_gain, spread(first, last, s), lo, hi)
 
-    return _between(name, process, n, t_min, t_max, place)
+    return between(name, process, n, t_min, t_max, place)
 
 
-def _between(name, process, n, t_min, t_max, place):
+def between(name, process, n, t_min, t_max, place):
+    """Stops [n + 1] with place(process, t_min, t_max, s [n - 1]) between exact ends, on the host.
+
+    Source: definition.
+    """
     if not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(
             f"grids.{name}: the number of steps must be an integer of at least 1; got {n}"
@@ -104,6 +112,7 @@ def _between(name, process, n, t_min, t_max, place):
     return on_host(build, process, lo, hi, np.linspace(0, 1, n + 1))
 
 
-def _positive(name, rho):
+def positive(name, rho, option="rho"):
+    """Raises ValueError unless a concrete option [] is positive. Source: definition."""
     if is_concrete(rho) and not rho > 0:
-        raise ValueError(f"grids.{name}: rho must be positive; got {rho}")
+        raise ValueError(f"grids.{name}: {option} must be positive; got {rho}")
