@@ -16,7 +16,7 @@ export MPLBACKEND ?= Agg
 export PYTHONHASHSEED ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-INSTALL := $(RUN) -m pip install --quiet --root-user-action=ignore -e '.[dev]'
+INSTALL := $(RUN) -m pip install --quiet --no-compile --root-user-action=ignore -e '.[dev]'
 # pytest's exit code 5 means that a selection is empty, which is no failure of a part of the suite.
 MAYBE_EMPTY := || [ $$? -eq 5 ]
 

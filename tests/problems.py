@@ -32,6 +32,9 @@ STARTS_B = np.array([[1.3], [-0.4], [2.2], [-1.7]])
 BETA, MASS, START_VARIANCE = 4.0, 0.25, 0.04
 FRICTION = 2 * np.sqrt(MASS)
 DRIFT_CLD = np.array([[0.0, 1 / MASS], [-1.0, -FRICTION / MASS]])
+# Third-order critically damped Langevin, with its defaults.
+DRIFT_HOLD = np.array([[0, 1, 0], [-1, 0, np.sqrt(8)], [0, -np.sqrt(8), -np.sqrt(27)]])
+STARTS_HOLD = np.random.RandomState(2).randn(8, 3, 2)  # noqa: NPY002
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(40)
 
 
@@ -49,7 +52,7 @@ class Problem(NamedTuple):
     runs: dict[str, Run]  # noise to data, data to noise, middle to data, middle to noise
 
 
-NAMES = ("A", "A-EDM", "A-CLD", "B")
+NAMES = ("A", "A-EDM", "A-CLD", "A-HOLD", "B")
 DIRECTIONS = ("noise to data", "data to noise", "middle to data", "middle to noise")
 
 
@@ -67,6 +70,7 @@ def problem(name):
         "A": (jg.processes.scalar.vp(), STARTS, field_vp),
         "A-EDM": (jg.processes.scalar.edm(), STARTS_EDM, field_edm),
         "A-CLD": (jg.processes.augmented.cld(), STARTS_CLD, field_cld),
+        "A-HOLD": (jg.processes.augmented.hold(), STARTS_HOLD, field_hold),
     }[name]
     return _problem(process, mixture_a(), start, functools.partial(integrate, field))
 
@@ -131,35 +135,54 @@ def field_edm(x, t):
     return -t * score_a(x, 1.0, t)
 
 
-def transition_cld(t):
-    """Phi and Sigma, by e^(A s) = e^(-a s) (1 + (A + a) s) and quadrature."""
-    rate, clock = 1 / np.sqrt(MASS), BETA * t
-    nilpotent = DRIFT_CLD + rate * np.eye(2)
-    phi = np.exp(-rate * clock) * (np.eye(2) + nilpotent * clock)
+def transition_blocks(drift, clock, impulse, start):
+    """Phi and Sigma, by e^(A s) = e^(-a s) (1 + N s + N^2 s^2 / 2) and quadrature of impulses on the
+    last block; the other starts are independent.
+    """
+    c = len(drift)
+    rate = -np.trace(drift) / c
+    first = drift + rate * np.eye(c)
+    second = first @ first / 2
+    phi = np.exp(-rate * clock) * (np.eye(c) + first * clock + second * clock**2)
     ages = clock * (NODES + 1) / 2
-    impulses = np.exp(-rate * ages) * (np.array([[0.0], [1.0]]) + nilpotent[:, 1:] * ages)
-    start = START_VARIANCE * MASS * np.outer(phi[:, 1], phi[:, 1])
-    return phi, (impulses * clock * NODE_WEIGHTS * FRICTION) @ impulses.T + start
+    impulses = np.eye(c)[:, -1:] + first[:, -1:] * ages + second[:, -1:] * ages**2
+    impulses = np.exp(-rate * ages) * impulses
+    begun = phi[:, 1:] @ phi[:, 1:].T * start
+    return phi, (impulses * clock * NODE_WEIGHTS / 2 * impulse) @ impulses.T + begun
 
 
-def score_cld(z, t):
-    """The score [n, 2, 2] of all blocks at z [n, 2, 2]."""
-    phi, sigma = transition_cld(t)
+def transition_cld(t):
+    return transition_blocks(DRIFT_CLD, BETA * t, 2 * FRICTION, START_VARIANCE * MASS)
+
+
+def transition_hold(t):
+    return transition_blocks(DRIFT_HOLD, 6.0 * t, 2 * np.sqrt(27), 0.04)
+
+
+def score_blocks(z, phi, sigma):
+    """The score [n, c, 2] of all blocks at z [n, c, 2]."""
     column = phi[:, 0]
     precisions = np.linalg.inv(np.outer(column, column) * VARIANCES[:, None, None] + sigma)
     away = z[:, None] - column[:, None] * MEANS[:, None]
     pull = precisions @ away
-    log_det = np.linalg.slogdet(precisions)[
-        1
-    ]  # to the power 1/2, and twice: the event has two entries
+    # The determinant to the power 1/2, and twice: the event has two entries.
+    log_det = np.linalg.slogdet(precisions)[1]
     shares = _softmax(np.log(WEIGHTS) + log_det - (away * pull).sum((2, 3)) / 2)
     return -(shares[..., None, None] * pull).sum(1)
 
 
+def field_blocks(z, phi, sigma, drift, rate, friction):
+    score = score_blocks(z, phi, sigma)
+    noise = np.concatenate([0 * score[:, :-1], friction * score[:, -1:]], 1)
+    return rate * (drift @ z - noise)
+
+
 def field_cld(z, t):
-    score = score_cld(z, t)
-    noise = np.stack([0 * score[:, 1], FRICTION * score[:, 1]], 1)
-    return BETA * (DRIFT_CLD @ z - noise)
+    return field_blocks(z, *transition_cld(t), DRIFT_CLD, BETA, FRICTION)
+
+
+def field_hold(z, t):
+    return field_blocks(z, *transition_hold(t), DRIFT_HOLD, 6.0, np.sqrt(27))
 
 
 def flow_b(x, start, stop):

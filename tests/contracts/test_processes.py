@@ -32,6 +32,7 @@ CASES = {
         (0.3, -1.0, 0.5, 0.0),
     ),
     "cld": Case(augmented.cld, (4.0, 0.25, 0.04)),
+    "hold": Case(lambda *numbers: augmented.hold(3, *numbers), (6.0, 1.0, 0.04)),
 }
 everybody = pytest.mark.parametrize("name", list(CASES))
 with_numbers = pytest.mark.parametrize("name", [name for name in CASES if CASES[name].numbers])
@@ -51,9 +52,8 @@ def times(process, n):
 def matrices(part):
     """Scalars [...] as [..., 1, 1]; matrices as they are."""
     part = np.asarray(part)
-    return (
-        part if part.ndim >= 2 and part.shape[-1] == part.shape[-2] == 2 else part[..., None, None]
-    )
+    blocks = part.ndim >= 2 and part.shape[-1] == part.shape[-2] in (2, 3)
+    return part if blocks else part[..., None, None]
 
 
 @everybody
@@ -125,11 +125,12 @@ def test_leading_axes_of_time_broadcast(name):
     one = lambda t: (process.transition(t), process.drift(t), process.diffusion(t))
     together = both(ts)
     mapped = jax.jit(jax.vmap(jax.vmap(one)))(ts)
-    chex.assert_trees_all_close(together, mapped, rtol=1e-14)
+    chex.assert_trees_all_close(together, mapped, rtol=1e-14, atol=1e-15)
     chex.assert_trees_all_close(
-        jax.tree.map(lambda leaf: leaf[1, 2], together), both(ts[1, 2]), rtol=1e-14
+        jax.tree.map(lambda leaf: leaf[1, 2], together), both(ts[1, 2]), rtol=1e-14, atol=1e-15
     )
-    assert together[1].shape == (2, 3) + (() if num_blocks(process) is None else (2, 2))
+    c = num_blocks(process)
+    assert together[1].shape == (2, 3) + (() if c is None else (c, c))
 
 
 @everybody
@@ -225,7 +226,9 @@ def test_times_must_be_ordered(name):
     if name == "monotone":
         wrong = lambda: scalar.monotone(np.zeros(2), t_min=0.5, t_max=0.5)
     else:
-        wrong = lambda: getattr(augmented if name == "cld" else scalar, name)(t_min=0.5, t_max=0.5)
+        wrong = lambda: getattr(augmented if name in ("cld", "hold") else scalar, name)(
+            t_min=0.5, t_max=0.5
+        )
     with pytest.raises(
         ValueError, match=rf"{name}: 0 <= t_min < t_max must hold; got t_min=0.5, t_max=0.5"
     ):

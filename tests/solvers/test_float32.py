@@ -16,7 +16,7 @@ SOLVERS = {
     "deis 4": (functools.partial(exponential.deis, order=4), 512, 1e-5),
     "adams_bashforth 4": (functools.partial(exponential.adams_bashforth, order=4), 256, 1e-5),
     "unipc 3": (exponential.unipc, 256, 1e-5),
-    "edm_heun": (exponential.edm_heun, 512, 1e-4),
+    "edm_heun": (exponential.edm_heun, 256, 4e-4),
 }
 
 

@@ -1,5 +1,6 @@
 """High-order Langevin dynamics: data are noised through a chain of auxiliaries."""
 
+import functools
 import math
 
 import numpy as np
@@ -34,12 +35,11 @@ def hold(order=3, beta=6.0, inverse_mass=1.0, start=0.04, *, t_min=1e-3, t_max=1
     for label, number in {"beta": beta, "inverse_mass": inverse_mass, "start": start}.items():
         if is_concrete(number) and not number > 0:
             raise ValueError(f"{name}: {label} must be positive; got {number}")
-    matrix, rate = critical_damping(order)
-    numbers = (matrix, rate, beta, inverse_mass, start)
+    drift, diffusion, transition = _of_order(order)
     process = LinearForward(
-        Partial(_drift, *numbers),
-        Partial(_diffusion, *numbers),
-        Partial(_transition, *numbers),
+        Partial(drift, beta),
+        Partial(diffusion, beta, inverse_mass),
+        Partial(transition, beta, inverse_mass, start),
         t_min,
         t_max,
     )
@@ -70,50 +70,53 @@ def critical_damping(order):
     return matrix / matrix[0, 1], 1 / matrix[0, 1]
 
 
-def _drift(matrix, rate, beta, inverse_mass, start, t):
-    xp = namespace(matrix, beta, t)
-    return (beta + 0.0 * xp.asarray(t))[..., None, None] * matrix
+@functools.cache
+def _of_order(order):
+    """The three functions of a record; kept, since jit compiles anew for each new function."""
+    return tuple(functools.partial(fn, order) for fn in (_drift, _diffusion, _transition))
 
 
-def _diffusion(matrix, rate, beta, inverse_mass, start, t):
-    xp = namespace(matrix, beta, inverse_mass, t)
-    corner = np.zeros(matrix.shape)
-    corner[-1, -1] = 1.0
-    size = xp.sqrt(-2 * matrix[-1, -1] * beta / inverse_mass)
-    return (size + 0.0 * xp.asarray(t))[..., None, None] * corner
+def _drift(order, beta, t):
+    xp = namespace(beta, t)
+    rate = beta + 0.0 * xp.asarray(t)
+    return rate[..., None, None] * _like(xp, critical_damping(order)[0], rate)
 
 
-def _transition(matrix, rate, beta, inverse_mass, start, t):
-    xp = namespace(matrix, beta, inverse_mass, start, t)
+def _diffusion(order, beta, inverse_mass, t):
+    xp = namespace(beta, inverse_mass, t)
+    corner = np.zeros((order, order))
+    corner[-1, -1] = math.sqrt(-2 * critical_damping(order)[0][-1, -1])
+    size = xp.sqrt(beta / inverse_mass) + 0.0 * xp.asarray(t)
+    return size[..., None, None] * _like(xp, corner, size)
+
+
+def _transition(order, beta, inverse_mass, start, t):
+    xp = namespace(beta, inverse_mass, start, t)
+    matrix, rate = critical_damping(order)
     clock = beta * xp.asarray(t)
-    powers = _powers(matrix + rate * np.eye(len(matrix)))
-    phi = xp.exp(-rate * clock)[..., None, None] * _polynomial(powers, clock[..., None, None])
+    powers = xp.asarray(_powers(matrix + rate * np.eye(order)), clock.dtype)
+    monomials = lambda s: xp.stack([s**k for k in range(order)], -1)
+    phi = xp.einsum("...k,kij->...ij", xp.exp(-rate * clock)[..., None] * monomials(clock), powers)
     nodes, weights = (part.reshape((1,) * clock.ndim + (-1,)) for part in gauss_legendre(_NODES))
     ages = clock[..., None] * nodes
     sizes = xp.exp(-rate * ages) * xp.sqrt(clock[..., None] * weights * -2 * matrix[-1, -1])
-    impulses = sizes[..., None] * _polynomial(powers[:, :, -1], ages[..., None])
+    impulses = xp.einsum("...k,ki->...i", sizes[..., None] * monomials(ages), powers[:, :, -1])
     begun = xp.sqrt(start + 0.0 * clock)[..., None, None] * xp.swapaxes(phi, -1, -2)[..., 1:, :]
-    rows = xp.concatenate([impulses, begun], -2) / xp.sqrt(
-        inverse_mass + 0.0 * clock[..., None, None]
-    )
+    rows = xp.concatenate([impulses, begun], -2) / xp.sqrt(inverse_mass)
     norms = xp.sqrt(xp.sum(rows**2, -2, keepdims=True))
     factor = xp.linalg.qr(rows / norms)[1] * norms
     signs = xp.sign(xp.diagonal(factor, axis1=-2, axis2=-1))
     return phi, xp.swapaxes(factor * signs[..., None], -1, -2)
 
 
+def _like(xp, matrix, size):
+    """A constant matrix [n, n] in the dtype and with the leading axes of size [...]."""
+    return xp.asarray(matrix, size.dtype).reshape((1,) * size.ndim + matrix.shape)
+
+
 def _powers(nilpotent):
     """N^k / k! [n, n, n] of a matrix whose n-th power is 0."""
-    xp = namespace(nilpotent)
-    powers = [xp.eye(len(nilpotent), dtype=nilpotent.dtype)]
+    powers = [np.eye(len(nilpotent))]
     for k in range(1, len(nilpotent)):
         powers.append(nilpotent @ powers[-1] / k)
-    return xp.stack(powers)
-
-
-def _polynomial(powers, s):
-    """sum_k powers[k] s^k, by Horner's rule."""
-    total = powers[-1] + 0.0 * s
-    for power in powers[-2::-1]:
-        total = power + s * total
-    return total
+    return np.stack(powers)
