@@ -1,5 +1,7 @@
 """The loop, written once."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ from jaxgen.math import is_concrete, working_dtype
 from jaxgen.processes import data_part, num_blocks
 
 
-def solve(key, solver, x, ts, *, unroll=1, trajectory=False):
+def solve(key, solver, x, ts, *, unroll=1, trajectory=False, checkpoint=False):
     """(x, infos): the end point [*event] of a solver run from x along the stops ts [n + 1], and
     what each step reported.
 
@@ -19,12 +21,14 @@ def solve(key, solver, x, ts, *, unroll=1, trajectory=False):
     Tables are cast to the dtype of x, at least float32. Step i draws its noise from fold_in(key,
     i): under `vmap` one shared key gives every example the same noise, so split keys. Infos have a
     leading axis m. `unroll` is that of `jax.lax.scan`: raise it where gradients of convolutions
-    inside a scan are slow.
+    inside a scan are slow. With checkpoint=True reverse-mode gradients keep about 3 m^(1/3) states
+    instead of everything inside all m steps, for at most two more runs of the way there.
     Raises ValueError when ts is not a strictly monotone, finite [n + 1], n >= 1, or a step count
     does not suit the solver.
     Source: definition.
     """
     check_stops(ts)
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), x)  # no weak types
     dtype = working_dtype(x)
     rows = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), solver.plan(ts))
     length = jax.tree.leaves(rows)[0].shape[0]
@@ -34,14 +38,34 @@ def solve(key, solver, x, ts, *, unroll=1, trajectory=False):
         state, info = solver.step(jax.random.fold_in(key, index), state, row)
         return state, (state[0] if trajectory else None, info)
 
-    state, (path, infos) = jax.lax.scan(
-        body, solver.init(x, ts), (jnp.arange(length), rows), unroll=unroll
-    )
+    scan = _recursive if checkpoint else jax.lax.scan
+    state, (path, infos) = scan(body, solver.init(x, ts), (jnp.arange(length), rows), unroll=unroll)
     if trajectory:
         return jax.tree.map(
             lambda first, rest: jnp.concatenate([jnp.asarray(first)[None], rest]), x, path
         ), infos
     return state[0], infos
+
+
+def _recursive(body, state, xs, *, unroll, levels=3):
+    """`jax.lax.scan` in blocks of blocks of steps, each forgotten until its gradient is due."""
+    length = jax.tree.leaves(xs)[0].shape[0]
+    if levels == 1 or length <= 2:
+        return jax.lax.scan(jax.checkpoint(body, prevent_cse=False), state, xs, unroll=unroll)
+    size = math.ceil(length ** ((levels - 1) / levels))
+    count = length // size
+    inside = jax.checkpoint(
+        lambda state, xs: _recursive(body, state, xs, unroll=unroll, levels=levels - 1),
+        prevent_cse=False,
+    )
+    split = lambda leaf: leaf[: count * size].reshape(count, size, *leaf.shape[1:])
+    state, found = jax.lax.scan(inside, state, jax.tree.map(split, xs))
+    found = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+    if count * size < length:
+        rest = jax.tree.map(lambda leaf: leaf[count * size :], xs)
+        state, last = inside(state, rest)
+        found = jax.tree.map(lambda *parts: jnp.concatenate(parts), found, last)
+    return state, found
 
 
 def check_stops(ts):

@@ -12,21 +12,19 @@ CLOCKS = ("t", "log_snr", "rho")
 STARTS = ("ramp", "exact")
 
 
-def choose(name, option, value, choices):
+def choose(name, option, value, choices, *, door="exponential"):
     """Raises ValueError unless an option is among its choices. Source: definition."""
     if value not in choices:
         raise ValueError(
-            f"solvers.exponential.{name}: {option} must be one of {', '.join(choices)}; "
-            f"got {value!r}"
+            f"solvers.{door}.{name}: {option} must be one of {', '.join(choices)}; got {value!r}"
         )
 
 
-def whole_order(name, order, low=1, high=6):
+def whole_order(name, order, low=1, high=6, *, door="exponential"):
     """Raises ValueError unless low <= order <= high is an integer. Source: definition."""
     if not isinstance(order, int) or not low <= order <= high:
         raise ValueError(
-            f"solvers.exponential.{name}: order must be an integer from {low} to {high}; "
-            f"got {order!r}"
+            f"solvers.{door}.{name}: order must be an integer from {low} to {high}; got {order!r}"
         )
 
 
@@ -38,7 +36,7 @@ def check_span(name, option, span):
     good = span is None or (isinstance(span, tuple | list) and len(span) in (0, 2))
     if not good or (span and is_concrete(span) and not span[0] <= span[1]):
         raise ValueError(
-            f"solvers.exponential.{name}: {option} must be None, () or (lo, hi) with lo <= hi; "
+            f"solvers.{door}.{name}: {option} must be None, () or (lo, hi) with lo <= hi; "
             f"got {span!r}"
         )
 
