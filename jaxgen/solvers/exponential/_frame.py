@@ -9,8 +9,18 @@ The probability-flow ODE dz = F z - G G^T s / 2 becomes, with a propagator U and
 
 where R R^T = Sigma and R' = (F + G G^T Sigma^-1 / 2) R: both forces are total derivatives. For a
 scalar process R = sigma, Phi = alpha, so V = exp(-lambda) or exp(lambda) with lambda = log(alpha /
-sigma). Source: derived; Zhang et al. 2023, arXiv 2206.05564 (R for blocks), Lu et al. 2022, arXiv
-2206.00927, equation 3.4 and 2211.01095, equation 8 (scalars).
+sigma).
+
+The reverse-time family of noise level tau, dz = (F z - (1 + tau^2) / 2 G G^T s) dt + tau G dw, has
+the marginals of the flow (tau = 0) and of the reverse SDE (tau = 1). There hold = "x0" has U =
+R_tau, R_tau' = (F + (1 + tau^2) / 2 G G^T Sigma^-1) R_tau, and V = R_tau^-1 Phi_0, still a total
+derivative; hold = "eps" has (1 + tau^2) V. A step adds N noise, with N N^T = Sigma_b - Psi Sigma_a
+Psi^T for Psi = R_tau(b) R_tau(a)^-1, and tau^2 (Psi Sigma_a Psi^T - Sigma_b) for Psi = Phi(b)
+Phi(a)^-1.
+
+Source: derived; Zhang et al. 2023, arXiv 2206.05564 (R and tau for blocks), Lu et al. 2022, arXiv
+2206.00927, equation 3.4 and 2211.01095, equation 8 (scalars), Xue et al. 2023, arXiv 2309.05019,
+proposition 4.1 (tau).
 """
 
 import math
@@ -24,10 +34,12 @@ from jaxgen.math import (
     data_column,
     gauss_legendre,
     invert,
+    is_concrete,
     lower_inverse,
     namespace,
 )
 from jaxgen.processes import num_blocks
+from jaxgen.solvers.exponential._noise import factor, remainder
 
 NODES = 20
 _PARTS = 20  # hops between quadrature points are cut until there are as many as in 20 steps
@@ -52,21 +64,28 @@ class Frame(NamedTuple):
     clock: Any  # [n + 1] the variable in which predictions are polynomial
     phi: Any  # [n + 1, ...]
     root: Any  # [n + 1, ...] R
-    base: Any  # [n + 1, ...] U
+    base: Any  # [n + 1, ...] U; with noise and hold "x0" that of the step arriving there, 1
     step: Any  # [n, ...] U(b) U(a)^-1
     force: Any  # [n, ...] V(b) - V(a)
     inner: Any  # [n, NODES, ...] V(node) - V(a), nodes Gauss-Legendre in the clock
+    noise: Any = None  # [n, ...] N, or None: no noise
 
 
-def frame(process, ts, *, hold, clock):
+def frame(process, ts, *, hold, clock, tau=0.0):
     """The `Frame` of a process on stops ts [n + 1] for hold "eps" or "x0" and clock "t", "log_snr"
-    or "rho".
+    or "rho"; noise level tau [] or [n], one for each step.
 
     Works on NumPy float64 and on traced arrays. Source: derived.
     """
+    tau = None if noiseless(tau) else tau + 0 * ts[1:]
     if num_blocks(process) is None:
-        return _scalar_frame(process, ts, hold, clock)
-    return _block_frame(process, ts, hold, clock)
+        return _scalar_frame(process, ts, hold, clock, tau)
+    return _block_frame(process, ts, hold, clock, tau)
+
+
+def noiseless(tau):
+    """Whether a noise level [] or [n] is known to be 0. Source: definition."""
+    return is_concrete(tau) and not np.any(tau)
 
 
 def log_gain(process, t):
@@ -78,7 +97,7 @@ def log_gain(process, t):
     return channel_log_gain(*process.transition(t), blocks=num_blocks(process) is not None)
 
 
-def _scalar_frame(process, ts, hold, clock):
+def _scalar_frame(process, ts, hold, clock, tau):
     xp = namespace(process, ts)
     alpha, sigma = process.transition(ts)
     base, other = (alpha, sigma) if hold == "eps" else (sigma, alpha)
@@ -94,10 +113,39 @@ def _scalar_frame(process, ts, hold, clock):
         ratio = xp.exp(-points) if clock == "log_snr" else points
         inner = ratio if hold == "eps" else 1 / ratio
     step = base[1:] / base[:-1]
-    return Frame(u, alpha, sigma, base, step, force[1:] - force[:-1], inner - force[:-1, None])
+    if tau is not None and hold == "x0":
+        return _noisy_scalars(Frame(u, alpha, sigma, base, step, force, inner), tau)
+    gained = force[1:] - force[:-1], inner - force[:-1, None]
+    if tau is None:
+        return Frame(u, alpha, sigma, base, step, *gained)
+    spread = xp.sqrt(xp.maximum(force[:-1] ** 2 - force[1:] ** 2, 0.0))
+    drift = 1 + tau**2
+    gained = drift * gained[0], drift[:, None] * gained[1]
+    return Frame(u, alpha, sigma, base, step, *gained, tau * alpha[1:] * spread)
 
 
-def _block_frame(process, ts, hold, clock):
+def _noisy_scalars(still, tau):
+    """The frame of level tau [n] for hold "x0": with g = alpha / sigma, R_tau = sigma g^(-tau^2),
+    in units of its value at each arrival, where g may be 0 at the first stop. `still` holds g at
+    the stops and at the nodes as force and inner.
+    """
+    gain, inner = still.force, still.inner
+    xp = namespace(gain, tau)
+    power, end = tau**2, still.root[1:]
+    shrink = (gain[:-1] / gain[1:]) ** power
+    start = end * gain[:-1] * shrink
+    grown = end[:, None] * inner * (inner / gain[1:, None]) ** power[:, None]
+    fall = 2 * power * (xp.log(gain[:-1]) - xp.log(gain[1:]))
+    return still._replace(
+        base=xp.ones_like(gain),
+        step=still.step * shrink,
+        force=end * gain[1:] - start,
+        inner=grown - start[:, None],
+        noise=end * xp.sqrt(xp.maximum(-xp.expm1(fall), 0.0)),
+    )
+
+
+def _block_frame(process, ts, hold, clock, tau):
     xp = namespace(process, ts)
     nodes, _ = gauss_legendre(NODES)
     if clock == "t":
@@ -109,19 +157,33 @@ def _block_frame(process, ts, hold, clock):
         wanted = points if clock == "log_snr" else -xp.log(points)
         times = invert(lambda t: log_gain(process, t), wanted, ts[:-1, None], ts[1:, None])
     stops = xp.concatenate([ts[:-1, None], times, ts[1:, None]], 1)
-    moved = _transport(process, stops)  # [n, NODES + 2, c, c]: R(stop) R(a)^-1
+    # [n, NODES + 2, c, c]: R(stop) R(a)^-1, or onwards R(b) R(stop)^-1
+    moved = _transport(process, stops, tau if hold == "x0" else None)
     phi = process.transition(stops)[0]
     grid_phi, chol = process.transition(ts)
-    root = _accumulate(moved[:, -1], chol[0])
-    whole = moved @ root[:-1, None]  # R at every stop
-    if hold == "eps":
-        force = xp.linalg.solve(phi, whole)
-        base, step = grid_phi, grid_phi[1:] @ xp.linalg.inv(grid_phi[:-1])
+    if hold == "x0" and tau is not None:
+        root, step, force = chol, moved[:, 0], (moved @ phi[..., :1])[..., 0]
+        base = xp.broadcast_to(xp.eye(step.shape[-1], dtype=step.dtype), root.shape)
     else:
-        force = xp.linalg.solve(whole, phi[..., :1])[..., 0]
-        base, step = root, moved[:, -1]
+        root = _accumulate(moved[:, -1], chol[0])
+        whole = moved @ root[:-1, None]  # R at every stop
+        if hold == "eps":
+            force = xp.linalg.solve(phi, whole)
+            base, step = grid_phi, grid_phi[1:] @ xp.linalg.inv(grid_phi[:-1])
+        else:
+            force = xp.linalg.solve(whole, phi[..., :1])[..., 0]
+            base, step = root, moved[:, -1]
     force = force - force[:, :1]
-    return Frame(u, grid_phi, root, base, step, force[:, -1], force[:, 1:-1])
+    noise = None
+    if tau is not None:
+        spread = lower_inverse(chol[1:]) @ step @ chol[:-1]
+        if hold == "eps":
+            force = force * (1 + tau**2)[:, None, None, None]
+            squared = spread @ xp.swapaxes(spread, -1, -2) - np.eye(spread.shape[-1])[None]
+            noise = tau[:, None, None] * (chol[1:] @ factor(squared))
+        else:
+            noise = remainder(chol[1:], spread)
+    return Frame(u, grid_phi, root, base, step, force[:, -1], force[:, 1:-1], noise)
 
 
 def _between(u, nodes):
@@ -129,11 +191,13 @@ def _between(u, nodes):
     return u[:-1, None] + (u[1:] - u[:-1])[:, None] * nodes[None]
 
 
-def _transport(process, stops):
-    """R(stop) R(a)^-1 [n, m, c, c] at stops [n, m].
+def _transport(process, stops, tau):
+    """R(stop) R(a)^-1 [n, m, c, c] at stops [n, m] from a to b; with noise levels tau [n] onwards,
+    R_tau(b) R_tau(stop)^-1, as going back would undo its decay.
 
     R = L Q with an orthogonal Q, Q' = S Q, by three-stage Gauss collocation (order 6) in log t: it
     keeps Q orthogonal, so that R R^T = Sigma whatever the steps. Few steps are cut into more parts.
+    R_tau = L Q with Q' = (S + tau^2 / 2 W W^T) Q, W = L^-1 G.
     """
     xp = namespace(process, stops)
     parts = math.ceil(_PARTS / stops.shape[0])
@@ -141,17 +205,23 @@ def _transport(process, stops):
     logs = xp.log(stops)
     cuts = logs[:, :-1, None] + (logs[:, 1:] - logs[:, :-1])[..., None] * shares
     cuts = xp.concatenate([cuts.reshape(stops.shape[0], -1), logs[:, -1:]], 1)
-    turns = _accumulate(xp.moveaxis(_turns(process, cuts), 1, 0))[::parts]
+    hops = xp.moveaxis(_turns(process, cuts, tau), 1, 0)
     chol = process.transition(stops)[1]
-    return chol @ xp.moveaxis(turns, 0, 1) @ lower_inverse(chol[:, :1])
+    if tau is None:
+        turns = xp.moveaxis(_accumulate(hops)[::parts], 0, 1)
+        return chol @ turns @ lower_inverse(chol[:, :1])
+    turns = _accumulate(xp.swapaxes(hops[::-1], -1, -2))[::parts][::-1]
+    turns = xp.swapaxes(xp.moveaxis(turns, 0, 1), -1, -2)
+    return chol[:, -1:] @ turns @ lower_inverse(chol)
 
 
-def _turns(process, logs):
+def _turns(process, logs, tau):
     """Q(b) Q(a)^-1 [n, m - 1, c, c] between neighbours of the log-times logs [n, m]."""
     xp = namespace(process, logs)
     gaps = logs[:, 1:] - logs[:, :-1]
     times = xp.exp(logs[:, :-1, None] + gaps[..., None] * _STAGES[None, None])
-    scaled = (gaps[..., None] * times)[..., None, None] * _rotation(process, times)
+    pull = None if tau is None else (tau**2 / 2)[:, None, None, None, None]
+    scaled = (gaps[..., None] * times)[..., None, None] * _rotation(process, times, pull)
     c = scaled.shape[-1]
     eye = np.eye(c)[None, None]
     rows = [
@@ -166,17 +236,19 @@ def _turns(process, logs):
     return eye + sum(_FINAL[i] * slopes[..., i * c : (i + 1) * c, :] for i in range(3))
 
 
-def _rotation(process, t):
+def _rotation(process, t, pull):
     """S [..., c, c], skew, of Q' = S Q: with M = L^-1 (F + G G^T Sigma^-1 / 2) L the triangular
-    L^-1 L' takes M + M^T, and S has the entries of M above the diagonal.
+    L^-1 L' takes M + M^T, and S has the entries of M above the diagonal. With a `pull` [..., 1, 1],
+    S + pull W W^T.
     """
     xp = namespace(process, t)
     drift, noise, chol = process.drift(t), process.diffusion(t), process.transition(t)[1]
     inverse = lower_inverse(chol)
     whitened = inverse @ noise
-    generator = inverse @ drift @ chol + whitened @ xp.swapaxes(whitened, -1, -2) / 2
-    above = xp.triu(generator, 1)
-    return above - xp.swapaxes(above, -1, -2)
+    square = whitened @ xp.swapaxes(whitened, -1, -2)
+    above = xp.triu(inverse @ drift @ chol + square / 2, 1)
+    skew = above - xp.swapaxes(above, -1, -2)
+    return skew if pull is None else skew + pull * square
 
 
 def _accumulate(hops, first=None):

@@ -19,6 +19,7 @@ from jaxgen.solvers._solve import guarded
 from jaxgen.solvers.exponential._density import hold_trace, pair
 from jaxgen.solvers.exponential._frame import columns
 from jaxgen.solvers.exponential._moments import carry
+from jaxgen.solvers.exponential._noise import log_weight
 from jaxgen.types import Solver
 
 
@@ -32,6 +33,7 @@ class TableRow(NamedTuple):
     weights: Any  # [k], [k, c, c] or [k, c]
     noise: Any = None  # [] or [c, c], or None: no noise
     density: Any = None  # `DensityRow`, or None
+    path: Any = None  # `PathRow`, or None: no path weights
 
 
 class TableState(NamedTuple):
@@ -47,6 +49,7 @@ class TableInfo(NamedTuple):
 
     t: Any  # [] the time reached
     log_density: Any  # [...] log p(z(b), b) - log p(z(a), a) in nats, or None
+    log_weight: Any = None  # [] log forward(z_t | z_s) - log step(z_s | z_t), s = t_next, or None
 
 
 def table(process, denoiser, plan, *, width, hold, order, evaluations=lambda n: n, divergence=None):
@@ -80,17 +83,19 @@ def table(process, denoiser, plan, *, width, hold, order, evaluations=lambda n: 
         terms = [apply(row.propagate, state.x)]
         terms += [apply(row.weights[j], history[j]) for j in range(width)]
         if row.noise is not None:
-            terms.append(apply(row.noise, noise_like(key, state.x)))
-        traces, change = (), None
+            noise = noise_like(key, state.x)
+            terms.append(apply(row.noise, noise))
+        x, traces, change = total(terms), (), None
         if divergence is not None:
             size = state.x.size if blocks is None else state.x.size // blocks
             traces = (hold_trace(row.density.read, trace, size, hold, blocks), *state.traces)
             paired = [pair(row.density.weights[j], traces[j], hold, blocks) for j in range(width)]
             change = -size * row.density.log_det - sum(paired)
         kept = width - 1
+        weight = None if row.path is None else log_weight(row.path, state.x, history, noise)
         return (
-            TableState(total(terms), history[:kept], traces[:kept]),
-            TableInfo(row.t_next, change),
+            TableState(x, history[:kept], traces[:kept]),
+            TableInfo(row.t_next, change, weight),
         )
 
     return Solver(plan, init, step, order, evaluations)
