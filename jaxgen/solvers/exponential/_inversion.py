@@ -1,13 +1,14 @@
 """An exactly reversible Solver: leapfrog on a pair of states.
 
-With y = U^-1 z the flow is dy = dV held(t). Two states take turns: while one rests at stop i and is
-evaluated, the other leaps from stop i - 1 to stop i + 1,
+With y = U^-1 z the flow is dy = dV x0hat(t), where U = R and V = R^-1 Phi_0. Two states take turns:
+while one rests at stop i and is evaluated, the other leaps from stop i - 1 to stop i + 1,
 
-    z' = U(i + 1) U(i - 1)^-1 z + U(i + 1) (V(i + 1) - V(i - 1)) held_i,
+    z' = U(i + 1) U(i - 1)^-1 z + U(i + 1) (V(i + 1) - V(i - 1)) x0hat_i,
 
-with half leaps at both ends. Along the reversed stops the same leaps undo each other. Source:
-derived; the two-step midpoint rule and its smoothing are Gragg's 1965. Of the family of Wang et al.
-2024, arXiv 2410.07273 (BELM), it is the one without a share of the resting state.
+with half leaps at both ends. Along the reversed stops the same leaps undo each other. (So they
+would with noise predictions, but R^-1 multiplies rounding: on blocks nothing is left of the round
+trip.) Source: derived; the two-step midpoint rule and its smoothing are Gragg's 1965. Of the family
+of Wang et al. 2024, arXiv 2410.07273 (BELM), it is the one without a share of the resting state.
 """
 
 from typing import Any, NamedTuple
@@ -18,8 +19,8 @@ from jaxgen.math import apply, namespace, total
 from jaxgen.solvers._solve import guarded
 from jaxgen.solvers.exponential._frame import frame
 from jaxgen.solvers.exponential._moments import carry
-from jaxgen.solvers.exponential._options import HOLDS, choose, planner
-from jaxgen.solvers.exponential._table import TableInfo, hold_prediction, reading
+from jaxgen.solvers.exponential._options import planner
+from jaxgen.solvers.exponential._table import TableInfo
 from jaxgen.types import Solver
 
 
@@ -38,9 +39,8 @@ class LeapRow(NamedTuple):
 
     t: Any  # [] where the denoiser is evaluated
     t_next: Any  # [] where the other state arrives
-    read: Any  # as in `TableRow`
     propagate: Any  # [] or [c, c]
-    weight: Any  # [], [c, c] or [c]
+    weight: Any  # [] or [c]
     turn: Any  # [] 1 where the states change their roles; 0 at the end
 
 
@@ -51,24 +51,21 @@ class PairState(NamedTuple):
     pair: Any  # the `Pair`
 
 
-def reversible(process, denoiser, *, hold="x0"):
+def reversible(process, denoiser):
     """A second-order Solver that can be run back exactly; n + 1 evaluations for n steps; z is
     [*event] or [c, *event].
 
     Give `solve` a `Pair(z, z)` and it returns a `Pair`; that pair run along the reversed stops
     (`ts[::-1]`, rising or falling) returns the one it came from, to rounding and whatever the
     number of steps and the denoiser. Given a z alone it returns the mean of the two, and each row
-    reports the state that moved. Of the two holds "x0" is the more stable from noise to data.
-    Raises ValueError on options outside these, or stops outside the process.
+    reports the state that moved. Raises ValueError on stops outside the process.
     Source: derived, see the head of the file; cf. Wallace et al. 2023, arXiv 2211.12446 (EDICT).
     """
-    name = "reversible"
-    choose(name, "hold", hold, HOLDS)
     denoiser = guarded(process, denoiser)
 
     def build(process, ts):
         xp = namespace(process, ts)
-        parts = frame(process, ts, hold=hold, clock="t")
+        parts = frame(process, ts, hold="x0", clock="t")
         step, force = parts.step, parts.force
         both = step[1:] * step[:-1] if step.ndim == 1 else step[1:] @ step[:-1]
         hops = xp.concatenate([step[:1], both, step[-1:]])
@@ -76,16 +73,15 @@ def reversible(process, denoiser, *, hold="x0"):
         arrival = xp.concatenate([parts.base[1:], parts.base[-1:]])
         weight = carry(arrival, force[:, None])[:, 0]
         turn = xp.concatenate([xp.ones_like(ts[1:]), 0 * ts[-1:]])
-        read = reading(process, parts.phi, parts.root) if hold == "eps" else None
-        return LeapRow(ts, xp.concatenate([ts[1:], ts[-1:]]), read, hops, weight, turn)
+        return LeapRow(ts, xp.concatenate([ts[1:], ts[-1:]]), hops, weight, turn)
 
     def init(x, ts):
         return PairState(x, x if isinstance(x, Pair) else Pair(x, x))
 
     def step(key, state, row):
         rest, moved = state.pair
-        held = hold_prediction(row.read, rest, denoiser(rest, row.t))
-        moved = total([apply(row.propagate, moved), apply(row.weight, held)])
+        x0 = denoiser(rest, row.t)
+        moved = total([apply(row.propagate, moved), apply(row.weight, x0)])
         pick = lambda a, b: jax.tree.map(lambda a, b: jax.numpy.where(row.turn > 0, a, b), a, b)
         pair = Pair(pick(moved, rest), pick(rest, moved))
         if isinstance(state.x, Pair):
@@ -93,4 +89,4 @@ def reversible(process, denoiser, *, hold="x0"):
         mean = jax.tree.map(lambda a, b: (a + b) / 2, moved, rest)
         return PairState(pick(moved, mean), pair), TableInfo(row.t_next, None)
 
-    return Solver(planner(name, process, build), init, step, 2, lambda n: n + 1)
+    return Solver(planner("reversible", process, build), init, step, 2, lambda n: n + 1)

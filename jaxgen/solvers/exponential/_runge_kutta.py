@@ -24,8 +24,9 @@ def rho_rk(process, denoiser, *, method="rk4", hold="eps", clock="rho"):
 
     As many evaluations a step as stages. Hold "eps" and clock "rho" make V' = 1 for scalar
     processes; others, and blocks, multiply each stage by V'. What the rule leaves of V(b) - V(a) is
-    shared among the weights of the step, so that it is exact for a constant prediction. Raises
-    ValueError on options outside these, or stops outside the process.
+    shared among the weights of the step, and what a stage leaves goes to the first of its weights,
+    so that all are exact for a constant prediction and the order stays. Raises ValueError on
+    options outside these, or stops outside the process.
     Source: Zhang and Chen 2023, arXiv 2204.13902, section 3.3; Kutta 1901; for blocks derived.
     """
     choose("rho_rk", "method", method, tuple(TABLEAUS))
@@ -61,12 +62,13 @@ def _explicit(name, process, denoiser, method, hold, clock):
         wide = lambda leaf, like: leaf.reshape(leaf.shape + (1,) * (like.ndim - leaf.ndim))
         speed = _speed(process, stops[:-1], parts, hold, clock)
         speed = split(speed * wide((u[1:] - u[:-1]).repeat(s), speed))
-        whole = split(parts.force).sum(1)
+        force = split(parts.force)
         rows = []
         for i in range(1, s + 1):  # on held_(i-1) ... held_0, as the engine orders them
             row = inner[i] if i < s else final
-            left = 0 if i < s else whole - sum(w * speed[:, j] for j, w in enumerate(row))
-            latest = [row[j] * (speed[:, j] + left) for j in range(i - 1, -1, -1)]
+            left = force[:, :i].sum(1) - sum(w * speed[:, j] for j, w in enumerate(row))
+            shares = row if i == s else (1,) + (0,) * (i - 1)
+            latest = [row[j] * speed[:, j] + shares[j] * left for j in range(i - 1, -1, -1)]
             rows.append(xp.stack(latest + [0 * speed[:, 0]] * (s - i), 1))
         return staged(process, ts, times, parts, xp.stack(rows, 1), hold)
 
@@ -120,25 +122,29 @@ def _speed(process, t, parts, hold, clock):
     -R^-1 A Phi_0, and dlambda/dt = -|G^T Sigma^-1 Phi_0|^2 / (2 gamma).
     """
     xp = namespace(process, t)
-    noise, phi, root = process.diffusion(t), parts.phi[:-1], parts.root[:-1]
+    phi, root = parts.phi[:-1], parts.root[:-1]
     column = columns(process, phi)
     if num_blocks(process) is None:
-        half = noise**2 / (2 * root**2)
-        slope, pace = half * root / phi if hold == "eps" else -half * phi / root, -half
+        # V = exp(-lambda) or exp(lambda): only clock t needs the derivative of a schedule.
         gain = column / root
-        wide = lambda leaf: leaf
+        force = 1 / gain if hold == "eps" else gain
+        if clock != "t":
+            pace = 1.0 if clock == "log_snr" else -1 / gain
+            return (-force if hold == "eps" else force) / pace
+        half = process.diffusion(t) ** 2 / (2 * root**2)
+        return half * force if hold == "eps" else -half * force
+    noise = process.diffusion(t)
+    inverse = xp.linalg.inv(root)
+    pull = xp.swapaxes(noise, -1, -2) @ xp.swapaxes(inverse, -1, -2) @ inverse  # G^T Sigma^-1
+    seen = xp.einsum("mij,mj->mi", pull, column)
+    white = xp.einsum("mij,mj->mi", inverse, column)
+    gain = xp.sqrt(xp.sum(white**2, -1))
+    pace = -xp.sum(seen**2, -1) / (2 * gain**2)
+    if hold == "eps":
+        slope = xp.linalg.solve(phi, noise @ pull @ root) / 2
     else:
-        inverse = xp.linalg.inv(root)
-        pull = xp.swapaxes(noise, -1, -2) @ xp.swapaxes(inverse, -1, -2) @ inverse  # G^T Sigma^-1
-        seen = xp.einsum("mij,mj->mi", pull, column)
-        white = xp.einsum("mij,mj->mi", inverse, column)
-        gain = xp.sqrt(xp.sum(white**2, -1))
-        pace = -xp.sum(seen**2, -1) / (2 * gain**2)
-        if hold == "eps":
-            slope = xp.linalg.solve(phi, noise @ pull @ root) / 2
-        else:
-            slope = -xp.einsum("mij,mjk,mk->mi", inverse, noise, seen) / 2
-        wide = lambda leaf: leaf.reshape(-1, *(1,) * (slope.ndim - 1))
+        slope = -xp.einsum("mij,mjk,mk->mi", inverse, noise, seen) / 2
+    wide = lambda leaf: leaf.reshape(-1, *(1,) * (slope.ndim - 1))
     if clock == "t":
         return slope
     return slope / wide(pace if clock == "log_snr" else -pace / gain)
