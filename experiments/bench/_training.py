@@ -36,7 +36,8 @@ def steps(batch=64, size=28):
             noise = sigma / alpha
             norm = jnp.sqrt(noise**2 + 0.25)
             target = noise / (0.5 * norm) * batch["x0"] - 0.5 / norm * eps
-            out = jax.vmap(net.apply, (None, 0, 0, 0))(params, x, t, batch["label"])
+            apply = lambda x, t, label: net.apply(params, x, t, label=label)
+            out = jax.vmap(apply)(x, t, batch["label"])
             return jnp.mean((out - target) ** 2)
 
         loss, grads = jax.value_and_grad(mean_loss)(params)
