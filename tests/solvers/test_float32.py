@@ -35,6 +35,42 @@ def test_float32_floor_on_problem_a(name):
     assert np.linalg.norm(end - run.end, axis=1).mean() < tolerance
 
 
+DOOR = {
+    "ddim": exponential.ddim,
+    "deis": exponential.deis,
+    "deis 4": functools.partial(exponential.deis, order=4),
+    "adams_bashforth": exponential.adams_bashforth,
+    "dpmpp_2m": exponential.dpmpp_2m,
+    "unipc": exponential.unipc,
+    "unipc eps": functools.partial(exponential.unipc, hold="eps"),
+    "edm_heun": exponential.edm_heun,
+    "rho_rk": exponential.rho_rk,
+    "dpm_solver": exponential.dpm_solver,
+    "dpm_solver x0": functools.partial(exponential.dpm_solver, hold="x0"),
+    "dpm_solver_multistep": exponential.dpm_solver_multistep,
+    "ipndm": exponential.ipndm,
+    "lms": exponential.lms,
+    "adams_moulton": exponential.adams_moulton,
+    "reversible": exponential.reversible,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(DOOR))
+def test_what_float32_costs_on_problem_a(name):
+    """The same table of 96 evaluations on the grid t^2, in float32 and in float64."""
+    process, mixture, runs = problems.problem("A")
+    x, ends = runs["noise to data"].x, []
+    for dtype in (np.float32, np.float64):
+        law = jax.tree.map(dtype, mixture)
+        solver = DOOR[name](process, jg.densities.denoiser(law, process))
+        steps = 96 // (solver.evaluations(2) - solver.evaluations(1))
+        rows = solver.plan(jg.grids.power(process, steps))
+        ends.append(problems.runner(solver, len(rows.t))(x.astype(dtype), rows)[0])
+    assert [end.dtype for end in ends] == [np.float32, np.float64]
+    assert np.linalg.norm(ends[0] - ends[1], axis=1).mean() < 2e-6
+
+
 @pytest.mark.usefixtures("x32")
 @pytest.mark.parametrize("hold", ["x0", "eps"])
 def test_float32_on_blocks(hold):

@@ -16,7 +16,8 @@ def choose(name, option, value, choices, *, door="exponential"):
     """Raises ValueError unless an option is among its choices. Source: definition."""
     if value not in choices:
         raise ValueError(
-            f"solvers.{door}.{name}: {option} must be one of {', '.join(choices)}; got {value!r}"
+            f"solvers.{door}.{name}: {option} must be one of {', '.join(map(str, choices))}; "
+            f"got {value!r}"
         )
 
 
@@ -28,7 +29,7 @@ def whole_order(name, order, low=1, high=6, *, door="exponential"):
         )
 
 
-def check_span(name, option, span):
+def check_span(name, option, span, *, door="exponential"):
     """Raises ValueError unless a span of times is None, () or (lo, hi) with numbers [] lo <= hi.
 
     Source: definition.
