@@ -26,8 +26,11 @@ DOOR = {
     "reversible": exponential.reversible,
 }
 PROCESSES = {"vp": scalar.vp(), "cld": augmented.cld()}
-# The other solvers share the block code of these two.
-QUICK = ("deis", "unipc")
+# The other solvers share the code of these.
+QUICK = {
+    "vp": ("ddim", "deis", "dpmpp_2m", "unipc", "edm_heun", "rho_rk", "dpm_solver", "reversible"),
+    "cld": ("deis", "unipc"),
+}
 # The eps = R^-1 (z - Phi_0 x0hat) of a block state multiplies rounding by some 1e4.
 NOISE = ("deis", "edm_heun", "rho_rk", "dpm_solver", "dpm_solver_multistep", "ipndm", "lms")
 everybody_everywhere = pytest.mark.parametrize(
@@ -36,7 +39,7 @@ everybody_everywhere = pytest.mark.parametrize(
         pytest.param(
             name,
             process,
-            marks=[pytest.mark.slow] if process == "cld" and name not in QUICK else [],
+            marks=[pytest.mark.slow] if name not in QUICK[process] else [],
         )
         for name in DOOR
         for process in PROCESSES
