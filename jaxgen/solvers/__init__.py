@@ -2,10 +2,11 @@
 
 `solve(key, solver, x, ts)` takes x [*event] along stops ts [n + 1]. Doors: `ode` f(field, ...),
 `exponential` and `sde` f(process, denoiser, ...); all return a `Solver`. `adjoint` f(process,
-denoise, ts, ...) differentiates a sampler by the adjoint equation.
+denoise, ts, ...) differentiates a sampler by the adjoint equation. `search` finds tables rather
+than derives them.
 """
 
-from jaxgen.solvers import adjoint, exponential, ode, sde
+from jaxgen.solvers import adjoint, exponential, ode, sde, search
 from jaxgen.solvers._solve import solve
 
-__all__ = ["adjoint", "exponential", "ode", "sde", "solve"]
+__all__ = ["adjoint", "exponential", "ode", "sde", "search", "solve"]
