@@ -291,6 +291,9 @@ def test_the_half_corrector(name):
     half = build(VP, None, correct=(0.0, TS[4])).plan(TS)
     same_rows(half, full.plan(TS), since=4)  # row i corrects the arrival at stop i
     np.testing.assert_allclose(half.weights[:4], plain.weights[:4], rtol=1e-13)
+    half = build(VP, None, correct=(TS[4], 1.0)).plan(TS)
+    same_rows(half, plain, since=5)
+    np.testing.assert_allclose(half.weights[:5], full.plan(TS).weights[:5], rtol=1e-13)
     for span in ((0.5, 0.1), (0.1,), 0.3, "all"):
         with pytest.raises(ValueError, match=r"correct must be None, \(\) or \(lo, hi\)"):
             build(VP, None, correct=span)
