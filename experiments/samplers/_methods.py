@@ -1,0 +1,117 @@
+"""The deterministic samplers that are compared, and one compiled program for many tables."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgen as jg
+from experiments.samplers import _problems
+
+_E = jg.solvers.exponential
+
+
+class Method(NamedTuple):
+    """A sampler and the grids that suit it."""
+
+    build: Callable  # (process, denoiser) -> Solver
+    least: int  # steps below which it does not exist
+
+
+def _adams(order, hold, clock, start="ramp"):
+    return lambda p, d: _E.adams_bashforth(p, d, order=order, hold=hold, clock=clock, start=start)
+
+
+METHODS = {
+    "ddim": Method(_E.ddim, 1),
+    "tAB-2": Method(_adams(2, "eps", "t"), 2),
+    "tAB-3": Method(_adams(3, "eps", "t"), 3),
+    "tAB-4": Method(_adams(4, "eps", "t"), 4),
+    "rhoAB-3": Method(_adams(3, "eps", "rho"), 3),
+    "data AB-3, t": Method(_adams(3, "x0", "t"), 3),
+    "data AB-3": Method(_adams(3, "x0", "log_snr"), 3),
+    "data AB-4": Method(_adams(4, "x0", "log_snr"), 4),
+    "iPNDM": Method(_E.ipndm, 4),
+    "DPM-Solver-2": Method(lambda p, d: _E.dpm_solver(p, d, order=2), 1),
+    "DPM-Solver-3": Method(lambda p, d: _E.dpm_solver(p, d, order=3), 1),
+    "DPM-Solver++(2S)": Method(lambda p, d: _E.dpm_solver(p, d, order=2, hold="x0"), 1),
+    "DPM-Solver++(2M)": Method(_E.dpmpp_2m, 1),
+    "DPM-Solver++(3M)": Method(lambda p, d: _E.dpm_solver_multistep(p, d, order=3, hold="x0"), 3),
+    "DPM-Solver++(3M), published": Method(
+        lambda p, d: _E.dpm_solver_multistep(p, d, order=3, hold="x0", compat=True), 3
+    ),
+    "UniPC-2": Method(lambda p, d: _E.unipc(p, d, predictor_order=2), 2),
+    "UniPC-3": Method(lambda p, d: _E.unipc(p, d, predictor_order=3), 3),
+    "Adams-Moulton-4": Method(lambda p, d: _E.adams_moulton(p, d, order=4), 3),
+    "EDM Heun": Method(_E.edm_heun, 1),
+    "rhoRK-3": Method(lambda p, d: _E.rho_rk(p, d, method="kutta3"), 1),
+    "rhoRK-4": Method(lambda p, d: _E.rho_rk(p, d, method="rk4"), 1),
+}
+# The same with starting values of sufficient order, for orders that show.
+EXACT = {
+    "data AB-4, exact start": Method(_adams(4, "x0", "log_snr", "exact"), 4),
+    "data AB-6, exact start": Method(_adams(6, "x0", "log_snr", "exact"), 6),
+    "data AB-6": Method(_adams(6, "x0", "log_snr"), 6),
+    "UniPC-3, exact start": Method(
+        lambda p, d: _E.unipc(p, d, predictor_order=3, start="exact"), 3
+    ),
+}
+GRIDS = {
+    "log_snr": jg.grids.log_snr,
+    "uniform": jg.grids.uniform,
+    "power 2": functools.partial(jg.grids.power, rho=2.0),
+    "power 3": functools.partial(jg.grids.power, rho=3.0),
+    "karras": jg.grids.karras,
+    "cosine": jg.grids.cosine,
+}
+
+
+def steps_for(solver, least, budget):
+    """The largest number of steps that costs at most `budget` evaluations; None if there is none."""
+    fitting = [n for n in range(least, budget + 1) if solver.evaluations(n) <= budget]
+    return fitting[-1] if fitting else None
+
+
+class Runner:
+    """Runs tables on a problem; tables of one structure share a program."""
+
+    def __init__(self, problem):
+        """Of a `_problems.Problem`."""
+        self.problem, self.compiled = problem, {}
+
+    def error(self, method, grid, budget):
+        """(evaluations, mean distance to the solution) of a method on a grid; None without room."""
+        process = self.problem.process
+        solver = method.build(process, self._denoiser(self.problem.numbers))
+        steps = steps_for(solver, method.least, budget)
+        if steps is None:
+            return None
+        rows = solver.plan(GRIDS[grid](process, steps))
+        count = len(rows.t)
+        capacity = 2 ** int(np.ceil(np.log2(max(count, 16))))
+        shapes = tuple(leaf.shape[1:] for leaf in jax.tree.leaves(rows))
+        key = (capacity, jax.tree.structure(rows), shapes)
+        if key not in self.compiled:
+            self.compiled[key] = self._compile(method)
+        pad = lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], capacity - count, 0)])
+        path = self.compiled[key](
+            self.problem.numbers, jnp.asarray(self.problem.starts), jax.tree.map(pad, rows)
+        )
+        ends = np.asarray(path[:, count])
+        return count, _problems.distance(ends, self.problem.solution)
+
+    def _denoiser(self, numbers):
+        return lambda z, t: _problems.denoise(self.problem.process, numbers, z, t)
+
+    def _compile(self, method):
+        @jax.jit
+        def run(numbers, x, rows):
+            solver = method.build(self.problem.process, self._denoiser(numbers))
+            solver, ts = solver._replace(plan=lambda ts: rows), np.array([1.0, 0.0])
+            one = lambda x: jg.solve(jax.random.key(0), solver, x, ts, trajectory=True)[0]
+            return jax.vmap(one)(x)
+
+        return run

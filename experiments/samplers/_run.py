@@ -1,0 +1,144 @@
+"""A whole run: comparisons, orders, cost; user errors become one line and exit code 2."""
+
+import csv
+import pathlib
+import sys
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from experiments.samplers import _cost, _figures, _methods, _problems, _settings
+
+
+def main(argv) -> int:
+    """Runs the experiment on command-line words; the exit code: 0, 2 for a user's error, 130."""
+    try:
+        settings = _settings.parse(argv)
+        folder = pathlib.Path(settings.run)
+        folder.mkdir(parents=True, exist_ok=True)
+        with jax.enable_x64(True):
+            compare(settings, folder)
+            orders(settings, folder)
+        if settings.cost:
+            _cost.write(folder)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"experiments.samplers: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def compare(settings, folder):
+    """errors.csv, best.csv and errors.png: each sampler on its best grid, at each budget."""
+    cases = [
+        (process, dim, guidance)
+        for process in settings.processes
+        for dim in settings.dims
+        for guidance in settings.guidance
+        if not (guidance and dim != min(settings.dims))
+    ]
+    rows, best = [], []
+    bar = tqdm(total=len(cases) * len(settings.samplers), desc="comparing", disable=None)
+    for process, dim, guidance in cases:
+        problem = _problems.build(
+            process, dim, guidance, settings.starts, settings.seed, settings.solution_steps
+        )
+        runner, found = _methods.Runner(problem), []
+        for name in settings.samplers:
+            for budget in settings.budgets:
+                tried = (
+                    [
+                        (error, grid, evaluations)
+                        for grid in settings.grids
+                        for evaluations, error in [
+                            runner.error(_methods.METHODS[name], grid, budget)
+                        ]
+                    ]
+                    if _methods.METHODS[name].least <= budget
+                    else []
+                )
+                if tried:
+                    error, grid, evaluations = min(tried)
+                    found.append(
+                        {
+                            "problem": problem.name,
+                            "sampler": name,
+                            "budget": budget,
+                            "evaluations": evaluations,
+                            "grid": grid,
+                            "error": error,
+                            "uncertainty": problem.uncertainty,
+                        }
+                    )
+            bar.update()
+        rows += found
+        for budget in settings.budgets:
+            ranked = sorted(
+                (row for row in found if row["budget"] == budget), key=lambda row: row["error"]
+            )
+            best += ranked[:3]
+    bar.close()
+    write_csv(folder / "errors.csv", rows)
+    write_csv(folder / "best.csv", best)
+    _figures.errors(folder / "errors.png", rows)
+    print_best(best)
+    print(f"  {folder}/errors.csv\n  {folder}/best.csv\n  {folder}/errors.png")
+
+
+def orders(settings, folder):
+    """orders.csv and orders.png: on the textbook mixture, on the log-SNR grid."""
+    rows = []
+    methods = {
+        name: method
+        for name, method in (_methods.METHODS | _methods.EXACT).items()
+        if name in settings.samplers or (name in _methods.EXACT and not settings.smoke)
+    }
+    bar = tqdm(total=len(settings.processes) * len(methods), desc="orders", disable=None)
+    for process in settings.processes:
+        problem = _problems.build(
+            process, 0, 0.0, min(settings.starts, 16), settings.seed, 2 * settings.solution_steps
+        )
+        runner = _methods.Runner(problem)
+        for name, method in methods.items():
+            found = [runner.error(method, "log_snr", n) for n in settings.order_evaluations]
+            n, errors = np.array(found).T
+            use = errors > 10 * problem.uncertainty
+            slope = (
+                -np.polyfit(np.log(n[use]), np.log(errors[use]), 1)[0] if use.sum() > 1 else None
+            )
+            nominal = method.build(problem.process, None).order
+            rows += [
+                {
+                    "process": process,
+                    "sampler": name,
+                    "evaluations": int(count),
+                    "error": error,
+                    "nominal order": nominal,
+                    "measured order": slope,
+                }
+                for count, error in found
+            ]
+            bar.update()
+    bar.close()
+    write_csv(folder / "orders.csv", rows)
+    _figures.orders(folder / "orders.png", rows)
+    print(f"  {folder}/orders.csv\n  {folder}/orders.png")
+
+
+def print_best(best):
+    """The best three at every budget of every problem."""
+    print(f"{'problem':28s}{'budget':>7s}  best three (grid): mean distance to the solution")
+    for problem, budget in dict.fromkeys((row["problem"], row["budget"]) for row in best):
+        rows = [row for row in best if (row["problem"], row["budget"]) == (problem, budget)]
+        words = ", ".join(f"{row['sampler']} ({row['grid']}) {row['error']:.2g}" for row in rows)
+        print(f"{problem:28s}{budget:7d}  {words}")
+
+
+def write_csv(path, rows):
+    """A CSV with the columns of the first row."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
