@@ -56,7 +56,7 @@ _FINAL = np.array([5 / 18, 4 / 9, 5 / 18])
 
 
 class Frame(NamedTuple):
-    """Propagators and forces on a grid of n steps, with NODES quadrature points inside each.
+    """Propagators and forces on a grid of n steps, with m quadrature points inside each.
 
     Source: definition.
     """
@@ -67,20 +67,20 @@ class Frame(NamedTuple):
     base: Any  # [n + 1, ...] U; with noise and hold "x0" that of the step arriving there, 1
     step: Any  # [n, ...] U(b) U(a)^-1
     force: Any  # [n, ...] V(b) - V(a)
-    inner: Any  # [n, NODES, ...] V(node) - V(a), nodes Gauss-Legendre in the clock
+    inner: Any  # [n, m, ...] V(node) - V(a), nodes Gauss-Legendre in the clock
     noise: Any = None  # [n, ...] N, or None: no noise
 
 
-def frame(process, ts, *, hold, clock, tau=0.0):
+def frame(process, ts, *, hold, clock, tau=0.0, nodes=NODES):
     """The `Frame` of a process on stops ts [n + 1] for hold "eps" or "x0" and clock "t", "log_snr"
-    or "rho"; noise level tau [] or [n], one for each step.
+    or "rho"; noise level tau [] or [n], one for each step; `nodes` quadrature points a step.
 
     Works on NumPy float64 and on traced arrays. Source: derived.
     """
     tau = None if noiseless(tau) else tau + 0 * ts[1:]
     if num_blocks(process) is None:
-        return _scalar_frame(process, ts, hold, clock, tau)
-    return _block_frame(process, ts, hold, clock, tau)
+        return _scalar_frame(process, ts, hold, clock, tau, nodes)
+    return _block_frame(process, ts, hold, clock, tau, nodes)
 
 
 def noiseless(tau):
@@ -97,11 +97,11 @@ def log_gain(process, t):
     return channel_log_gain(*process.transition(t), blocks=num_blocks(process) is not None)
 
 
-def _scalar_frame(process, ts, hold, clock, tau):
+def _scalar_frame(process, ts, hold, clock, tau, nodes):
     xp = namespace(process, ts)
     alpha, sigma = process.transition(ts)
     base, other = (alpha, sigma) if hold == "eps" else (sigma, alpha)
-    nodes, _ = gauss_legendre(NODES)
+    nodes, _ = gauss_legendre(nodes)
     force = other / base
     if clock == "t":
         u = ts
@@ -145,9 +145,9 @@ def _noisy_scalars(still, tau):
     )
 
 
-def _block_frame(process, ts, hold, clock, tau):
+def _block_frame(process, ts, hold, clock, tau, nodes):
     xp = namespace(process, ts)
-    nodes, _ = gauss_legendre(NODES)
+    nodes, _ = gauss_legendre(nodes)
     if clock == "t":
         u, times = ts, _between(ts, nodes)
     else:
@@ -157,7 +157,7 @@ def _block_frame(process, ts, hold, clock, tau):
         wanted = points if clock == "log_snr" else -xp.log(points)
         times = invert(lambda t: log_gain(process, t), wanted, ts[:-1, None], ts[1:, None])
     stops = xp.concatenate([ts[:-1, None], times, ts[1:, None]], 1)
-    # [n, NODES + 2, c, c]: R(stop) R(a)^-1, or onwards R(b) R(stop)^-1
+    # [n, m + 2, c, c]: R(stop) R(a)^-1, or onwards R(b) R(stop)^-1
     moved = _transport(process, stops, tau if hold == "x0" else None)
     phi = process.transition(stops)[0]
     grid_phi, chol = process.transition(ts)

@@ -14,6 +14,7 @@ from jaxgen.solvers.exponential._options import HOLDS, choose, planner, whole_or
 from jaxgen.solvers.exponential._runge_kutta import stage_times, staged
 from jaxgen.solvers.exponential._table import table
 
+NODES = 8  # quadrature points between stages
 SHARES = {2: (0, 1 / 2), 3: (0, 1 / 3, 2 / 3)}
 
 
@@ -34,10 +35,11 @@ def dpm_solver(process, denoiser, *, order=3, hold="eps"):
 
     def build(process, ts):
         xp = namespace(process, ts)
-        clock = log_gain(process, ts)
-        times = stage_times(process, ts, clock, np.array(SHARES[order]), "log_snr")
+        gain = log_gain(process, ts)
+        times = stage_times(process, ts, gain, np.array(SHARES[order]), "log_snr")
         stops = xp.concatenate([times.reshape(-1), ts[-1:]])
-        parts = frame(process, stops, hold=hold, clock="t" if order == 2 else "log_snr")
+        clock = "t" if order == 2 else "log_snr"
+        parts = frame(process, stops, hold=hold, clock=clock, nodes=NODES)
         rows = _second(parts) if order == 2 else _third(parts)
         return staged(process, ts, times, parts, xp.stack(rows, 1), hold)
 
