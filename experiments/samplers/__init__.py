@@ -8,7 +8,7 @@ __all__ = ["smoke"]
 
 
 def smoke() -> None:
-    """Runs everything in its smallest size, in a temporary folder; raises RuntimeError on failure."""
+    """Runs everything in its smallest size, in a temporary folder; RuntimeError if it fails."""
     import tempfile
 
     from experiments.samplers._run import main

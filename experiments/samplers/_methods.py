@@ -70,7 +70,7 @@ GRIDS = {
 
 
 def steps_for(solver, least, budget):
-    """The largest number of steps that costs at most `budget` evaluations; None if there is none."""
+    """The largest number of steps that costs at most `budget` evaluations, or None."""
     fitting = [n for n in range(least, budget + 1) if solver.evaluations(n) <= budget]
     return fitting[-1] if fitting else None
 

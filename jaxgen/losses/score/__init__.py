@@ -8,6 +8,7 @@ weightings t -> [].
 
 from jaxgen.losses.score._denoising import denoising
 from jaxgen.losses.score._implicit import implicit, sliced
+from jaxgen.losses.score._propagation import propagation
 from jaxgen.losses.score._times import (
     edm_weight,
     log_normal_noise,
@@ -22,6 +23,7 @@ __all__ = [
     "implicit",
     "log_normal_noise",
     "min_snr_weight",
+    "propagation",
     "sliced",
     "snr_weight",
     "uniform_time",
