@@ -7,6 +7,7 @@ than derives them.
 """
 
 from jaxgen.solvers import adjoint, exponential, ode, sde, search
+from jaxgen.solvers._anatomy import Anatomy, error_anatomy
 from jaxgen.solvers._solve import solve
 
-__all__ = ["adjoint", "exponential", "ode", "sde", "search", "solve"]
+__all__ = ["Anatomy", "adjoint", "error_anatomy", "exponential", "ode", "sde", "search", "solve"]
