@@ -43,11 +43,19 @@ def sampler(process, denoiser, table, *, mean=0.0):
     a table that does not fit the process, or (from plan) other stops.
     Source: definition.
     """
-    make = lambda process, denoiser: general(process, denoiser, table.rows)
-    if table.first == "evaluated":
+    return solver_of(process, denoiser, table.rows, table.first, mean)
+
+
+def solver_of(process, denoiser, rows, first, mean, width=None):
+    """The Solver of rows, `GeneralRow`s [n, k] or a function of stops that makes them, whose first
+    prediction is one of FIRSTS.
+
+    Source: definition.
+    """
+    make = lambda process, denoiser: general(process, denoiser, rows, width=width)
+    if first == "evaluated":
         return make(process, denoiser)
-    mean = mean if table.first == "known" else 0.0
-    return known_first(process, denoiser, make=make, mean=mean)
+    return known_first(process, denoiser, make=make, mean=mean if first == "known" else 0.0)
 
 
 def save(path, table, process, *, note=""):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxgen.math import apply, total, working_dtype
+from jaxgen.solvers._solve import solve
+from jaxgen.solvers.search._file import solver_of
 from jaxgen.types import Trainer
 
 CANDIDATES = (0.25, 1.0, 4.0, 32.0)
@@ -36,13 +38,17 @@ class LearnInfo(NamedTuple):
     distance: Any  # [m] mean distance to the ends, for each target
 
 
-def run_rows(process, denoiser, rows, z, *, first="evaluated", mean=0.0):
-    """The end point z [*event] of a scalar process's general table (`GeneralRow`s [n, k]), unrolled
-    so that gradients meet no loop.
+def run_rows(process, denoiser, rows, z, *, first="evaluated", mean=0.0, scan=False):
+    """The end point z [*event] of a scalar process's general table, `GeneralRow`s [n, k].
 
-    `first` and mean [*event] as in `learnable`. The same as `solve` with the solver of the table.
-    Source: definition.
+    `first` and mean [*event] as in `learnable`; scan, whether to run a loop, which compiles sooner,
+    or to write the rows out, without which gradients of convolutions are slow on a CPU. The same as
+    `solve` with the table's solver. Source: definition.
     """
+    if scan:
+        ts = jnp.concatenate([rows.t, rows.t_next[-1:]])
+        solver = solver_of(process, denoiser, lambda ts: rows, first, mean, rows.past.shape[1])
+        return solve(jax.random.key(0), solver, z, ts)[0]
     past, data = [], []
     for i in range(rows.t.shape[0]):
         if i == 0 and first != "evaluated":
@@ -57,27 +63,28 @@ def run_rows(process, denoiser, rows, z, *, first="evaluated", mean=0.0):
     return z
 
 
-def misses(process, denoise, family, params, batch):
+def misses(process, denoise, family, params, batch, *, scan=False):
     """End points less the reference's [m, b, *event] of a table of a `Learnable` family.
 
-    Args: denoise(target, z [*event], t) -> E[x0 | z] [*event]. Source: definition.
+    Args: denoise(target, z [*event], t) -> E[x0 | z] [*event]; scan as in `run_rows`. Source:
+    definition.
     """
     rows = family.decode(params)
 
     def one(target, mean, z):
         denoiser = lambda z, t: denoise(target, z, t)
-        return run_rows(process, denoiser, rows, z, first=family.first, mean=mean)
+        return run_rows(process, denoiser, rows, z, first=family.first, mean=mean, scan=scan)
 
     ends = jax.vmap(jax.vmap(one, (None, None, 0)))(batch.targets, batch.means, batch.starts)
     return ends - batch.ends
 
 
-def _flat_misses(process, denoise, family, params, batch):
-    apart = misses(process, denoise, family, params, batch)
+def _flat_misses(process, denoise, family, params, batch, scan):
+    apart = misses(process, denoise, family, params, batch, scan=scan)
     return apart.reshape(*apart.shape[:2], -1)
 
 
-def gauss_newton(process, denoise, family, *, relative=True, damping=1e-2, floor=0.05):
+def gauss_newton(process, denoise, family, *, relative=True, damping=1e-2, floor=0.05, scan=False):
     """A Trainer that learns a `Learnable` family by damped Gauss-Newton steps: init(params) ->
     state, step(key, state, batch) -> (state, info), with a `Batch` of m targets and b runs each.
 
@@ -86,12 +93,13 @@ def gauss_newton(process, denoise, family, *, relative=True, damping=1e-2, floor
     log(mean distance) (relative, so that hard targets do not outweigh the others), or the mean
     distance: distances are turned into squares by reweighting, with weights of those below `floor`
     times their mean held. Of four dampings the best is taken; a step that lowers no loss is
-    refused. A fresh batch for every step keeps the table from fitting its targets.
+    refused. A fresh batch for every step keeps the table from fitting its targets. `scan` as in
+    `run_rows`.
     Source: Levenberg 1944; Marquardt 1963; the weights are those of Holland and Welsch 1977.
     """
 
     def distances(params, batch):
-        apart = _flat_misses(process, denoise, family, params, batch)
+        apart = _flat_misses(process, denoise, family, params, batch, scan)
         return jnp.sqrt(jnp.sum(apart**2, -1))
 
     def loss_of(distance):
@@ -101,7 +109,7 @@ def gauss_newton(process, denoise, family, *, relative=True, damping=1e-2, floor
     def step(key, state, batch):
         flat, unflatten = ravel_pytree(state.params)
         apart, push = jax.linearize(
-            lambda flat: _flat_misses(process, denoise, family, unflatten(flat), batch), flat
+            lambda flat: _flat_misses(process, denoise, family, unflatten(flat), batch, scan), flat
         )
         slopes = jax.vmap(push)(jnp.eye(flat.size, dtype=flat.dtype))
         distance = jnp.sqrt(jnp.sum(apart**2, -1))
@@ -132,7 +140,7 @@ def gauss_newton(process, denoise, family, *, relative=True, damping=1e-2, floor
     return Trainer(lambda params: LearnState(params, jnp.asarray(damping, float)), step)
 
 
-def first_order(process, denoise, family, optimiser, *, relative=True):
+def first_order(process, denoise, family, optimiser, *, relative=True, scan=False):
     """A Trainer that learns a `Learnable` family with any optimiser of optax's shape, a pair init
     and update: init(params) -> state, step(key, state, batch) -> (state, info).
 
@@ -141,7 +149,7 @@ def first_order(process, denoise, family, optimiser, *, relative=True):
     """
 
     def loss(params, batch):
-        apart = _flat_misses(process, denoise, family, params, batch)
+        apart = _flat_misses(process, denoise, family, params, batch, scan)
         means = jnp.mean(jnp.sqrt(jnp.sum(apart**2, -1) + 1e-12), 1)
         return jnp.mean(jnp.log(means) if relative else means), means
 
