@@ -20,6 +20,7 @@ from jaxgen.solvers import exponential, sde, solve
 DOOR = {
     "ancestral": sde.ancestral,
     "ddim_eta": functools.partial(sde.ddim_eta, eta=0.5),
+    "edm_churn": sde.edm_churn,
     "euler_maruyama": sde.euler_maruyama,
     "exponential_sde": sde.exponential_sde,
     "sa_solver": sde.sa_solver,
@@ -33,8 +34,8 @@ QUICK = {
     "euler_maruyama": sde.euler_maruyama,
     "sa_solver": sde.sa_solver,
 }
-EVALUATIONS = {"seeds": 3, "stochastic_heun": 2}
-WITHOUT_WEIGHTS = {"seeds", "stochastic_heun"}
+EVALUATIONS = {"edm_churn": 2, "seeds": 3, "stochastic_heun": 2}
+WITHOUT_WEIGHTS = {"edm_churn", "seeds", "stochastic_heun"}
 # Every option whose weak order is claimed.
 ORDERS = {name: (name, {}) for name in DOOR}
 for order in (1, 2, 3):
@@ -43,6 +44,8 @@ for order in (1, 2, 3):
         for clock in ("log_snr", "t", "rho"):
             options = {"order": order, "hold": hold, "clock": clock}
             ORDERS[f"exponential_sde {order} {hold} {clock}"] = ("exponential_sde", options)
+for churn in (0.0, 5.0):
+    ORDERS[f"edm_churn {churn}"] = ("edm_churn", {"churn": churn})
 for tau in (0.5, lambda t: 1.2 if 0.01 < t < 0.6 else 0.0):
     ORDERS[f"exponential_sde {tau}"] = ("exponential_sde", {"tau": tau})
     ORDERS[f"stochastic_heun {tau}"] = ("stochastic_heun", {"tau": tau})
@@ -74,9 +77,27 @@ def gaussian_denoiser(name, t, variance=VARIANCE):
     return pull, MEAN - pull @ column * MEAN
 
 
+def flat(rows):
+    """Rows of one table: those of a churn get a row of noise before their two evaluations."""
+    if not hasattr(rows, "stages"):
+        return rows
+    stages = rows.stages
+
+    def join(first, rest):
+        return np.concatenate([first[:, None], rest], 1).reshape(-1, *rest.shape[2:])
+
+    return stages._replace(
+        t=join(rows.t, stages.t),
+        read=tuple(join(part[:, 0], part) for part in stages.read),
+        propagate=join(rows.lift, stages.propagate),
+        weights=join(0 * stages.weights[:, 0], stages.weights),
+        noise=join(rows.kick, 0 * stages.propagate),
+    )
+
+
 def propagate(solver, name, ts, variance=VARIANCE):
     """Mean [c] and covariance [c, c] at the end of the table, from the exact law at its start."""
-    rows = solver.plan(ts)
+    rows = flat(solver.plan(ts))
     mean, cov = moments(name, ts[0], variance)
     c, (n, k) = len(mean), rows.weights.shape[:2]
     weights = rows.weights.reshape(n, k, c, -1)
@@ -315,6 +336,7 @@ def test_eager_jit_vmap_pmap_and_a_loop_agree(name, door):
             row = jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), rows)
             state, info = step(jax.random.fold_in(keys[1], i), state, row)
             times.append(float(info.t))
+            assert times[-1] == rows.t_next[i]
             weights.append(info.log_weight)
         assert solver.evaluations(4) == EVALUATIONS.get(method, 1) * 4
         assert set(ts[1:]) <= set(times)
@@ -331,6 +353,8 @@ def test_eager_jit_vmap_pmap_and_a_loop_agree(name, door):
 
 
 def quiet(rows):
+    if hasattr(rows, "stages"):
+        return rows._replace(kick=0 * rows.kick)
     return rows._replace(noise=0 * rows.noise)
 
 

@@ -1,8 +1,14 @@
-"""Stochastic samplers of the reverse-time SDE. Door: f(process, denoiser, *, ...) -> Solver, z
-[*event] or [c, *event].
+"""Stochastic samplers of the reverse-time SDE and its family of noise levels. Door: f(process,
+denoiser, *, ...) -> Solver, z [*event] or [c, *event].
+
+Two functions change a Solver of this door: `brownian` gives it the noise of one path, whatever the
+grid, and `predictor_corrector` adds steps of a Markov kernel, such as `langevin`.
 """
 
 from jaxgen.solvers.sde._ancestral import ancestral
+from jaxgen.solvers.sde._brownian import brownian
+from jaxgen.solvers.sde._churn import edm_churn
+from jaxgen.solvers.sde._corrector import langevin, predictor_corrector
 from jaxgen.solvers.sde._euler_maruyama import euler_maruyama
 from jaxgen.solvers.sde._multistep import ddim_eta, exponential_sde, sde_dpmpp_2m
 from jaxgen.solvers.sde._sa import sa_solver
@@ -10,9 +16,13 @@ from jaxgen.solvers.sde._stages import seeds, stochastic_heun
 
 __all__ = [
     "ancestral",
+    "brownian",
     "ddim_eta",
+    "edm_churn",
     "euler_maruyama",
     "exponential_sde",
+    "langevin",
+    "predictor_corrector",
     "sa_solver",
     "sde_dpmpp_2m",
     "seeds",

@@ -30,7 +30,7 @@ def whole_order(name, option, value, low, high):
         )
 
 
-def number_in(name, option, value, low=0.0, high=math.inf):
+def number_in(name, option, value, low=0.0, high=math.inf, *, door="sde"):
     """Raises ValueError unless a concrete number [] is finite and lies in [low, high].
 
     Source: definition.
@@ -39,7 +39,9 @@ def number_in(name, option, value, low=0.0, high=math.inf):
         return
     if np.ndim(value) or not low <= float(value) <= high or np.isinf(float(value)):
         wanted = f"from {low}" + (f" to {high}" if high < math.inf else " and finite")
-        raise ValueError(f"solvers.sde.{name}: {option} must be a number {wanted}; got {value!r}")
+        raise ValueError(
+            f"solvers.{door}.{name}: {option} must be a number {wanted}; got {value!r}"
+        )
 
 
 def check_level(name, tau):
@@ -61,7 +63,7 @@ def claimed(order, tau):
     return order if still else min(order, 2)
 
 
-def planner(name, process, build, *numbers):
+def planner(name, process, build, *numbers, door="sde"):
     """plan(ts [n + 1]) -> rows: checks that the stops fall inside the process, and computes
     build(process, ts, *numbers) on the host. Numbers [] may be traced, or functions of t.
 
@@ -71,7 +73,7 @@ def planner(name, process, build, *numbers):
     given = [numbers[i] for i in where]
 
     def plan(ts):
-        check_inside(f"solvers.sde.{name}", process, ts, falling=True)
+        check_inside(f"solvers.{door}.{name}", process, ts, falling=True)
 
         def whole(process, ts, given):
             filled = list(numbers)
