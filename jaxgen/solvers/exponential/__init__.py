@@ -17,9 +17,11 @@ from jaxgen.solvers.exponential._schedule import Schedule, named_schedule, sched
 from jaxgen.solvers.exponential._single_step import dpm_solver
 from jaxgen.solvers.exponential._unipc import unipc
 from jaxgen.solvers.exponential._usf import usf
+from jaxgen.solvers.exponential._v3 import ModelStatistics, dpm_solver_v3, model_statistics
 
 __all__ = [
     "GeneralRow",
+    "ModelStatistics",
     "Pair",
     "Schedule",
     "adams_bashforth",
@@ -28,6 +30,7 @@ __all__ = [
     "deis",
     "dpm_solver",
     "dpm_solver_multistep",
+    "dpm_solver_v3",
     "dpmpp_2m",
     "edm_heun",
     "general",
@@ -35,6 +38,7 @@ __all__ = [
     "ipndm",
     "known_first",
     "lms",
+    "model_statistics",
     "named_schedule",
     "reversible",
     "rho_rk",
