@@ -85,6 +85,15 @@ def errors(build, steps, direction="noise to data"):
     return np.array(found)
 
 
+def test_near_pure_noise_what_is_left_of_the_mean_grows_as_exp_lambda():
+    """There f = -x0hat = -mean - e^lambda ..., so that f' = f + mean."""
+    statistics = mixture()[3]
+    values = lambda c: np.polynomial.chebyshev.chebval(-0.9, c)
+    np.testing.assert_allclose(values(statistics.growth), 1, atol=0.03)
+    mean = problems.WEIGHTS @ problems.MEANS
+    np.testing.assert_allclose(values(statistics.drift), mean, atol=0.03)
+
+
 @pytest.mark.parametrize(
     ("order", "direction"),
     [
