@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import textbook
+from propagation import MEAN, VARIANCE, gaussian_denoiser, moments, propagate
 from scipy.stats import norm
 
 from jaxgen import grids, processes
@@ -55,73 +56,11 @@ for tau in (0.5, lambda t: 1.2 if 0.01 < t < 0.6 else 0.0):
 for hold, clock in (("x0", "t"), ("eps", "log_snr"), ("eps", "rho")):
     ORDERS[f"stochastic_heun {hold} {clock}"] = ("stochastic_heun", {"hold": hold, "clock": clock})
 GRIDS = {"vp": grids.power, "ve": grids.power, "edm": grids.log_snr, "cld": grids.power}
-MEAN, VARIANCE = 0.7, 0.25
 MIXTURE = (np.array([0.3, 0.7]), np.array([[-1.0], [0.8]]), np.array([0.04, 0.16]))
 
 
 def make(name):
     return getattr(processes.augmented if name == "cld" else processes.scalar, name)()
-
-
-def moments(name, t, variance=VARIANCE):
-    """Mean [c] and covariance [c, c] of z_t, one entry of the event, for Gaussian data."""
-    column, cov = textbook.channel(name, float(t))
-    return MEAN * column, variance * np.outer(column, column) + cov
-
-
-@functools.cache
-def gaussian_denoiser(name, t, variance=VARIANCE):
-    """(K [c], k []) with E[x0 | z] = K z + k."""
-    column, _ = textbook.channel(name, float(t))
-    pull = variance * column @ np.linalg.inv(moments(name, t, variance)[1])
-    return pull, MEAN - pull @ column * MEAN
-
-
-def flat(rows):
-    """Rows of one table: those of a churn get a row of noise before their two evaluations."""
-    if not hasattr(rows, "stages"):
-        return rows
-    stages = rows.stages
-
-    def join(first, rest):
-        return np.concatenate([first[:, None], rest], 1).reshape(-1, *rest.shape[2:])
-
-    return stages._replace(
-        t=join(rows.t, stages.t),
-        read=tuple(join(part[:, 0], part) for part in stages.read),
-        propagate=join(rows.lift, stages.propagate),
-        weights=join(0 * stages.weights[:, 0], stages.weights),
-        noise=join(rows.kick, 0 * stages.propagate),
-    )
-
-
-def propagate(solver, name, ts, variance=VARIANCE):
-    """Mean [c] and covariance [c, c] at the end of the table, from the exact law at its start."""
-    rows = flat(solver.plan(ts))
-    mean, cov = moments(name, ts[0], variance)
-    c, (n, k) = len(mean), rows.weights.shape[:2]
-    weights = rows.weights.reshape(n, k, c, -1)
-    m = weights.shape[-1]  # a held prediction has 1 or c blocks
-    size, latest = c + (k - 1) * m, c + np.arange((k - 1) * m)
-    mean, cov = np.pad(mean, (0, size - c)), np.pad(cov, (0, size - c))
-    for i in range(n):
-        pull, shift = gaussian_denoiser(name, float(rows.t[i]), variance)
-        held, shift = pull[None], np.array([shift])
-        if rows.read is not None:
-            own, data = rows.read[0][i].reshape(c, c), rows.read[1][i].reshape(c)
-            held, shift = own + np.outer(data, pull), data * shift[0]
-        step, away = np.zeros((size, size)), np.zeros(size)
-        step[:c, :c] = rows.propagate[i].reshape(c, c) + weights[i, 0] @ held
-        step[:c, c:] = np.moveaxis(weights[i, 1:], 0, 1).reshape(c, -1)
-        away[:c] = weights[i, 0] @ shift
-        if k > 1:
-            step[c : c + m, :c], away[c : c + m] = held, shift
-            step[latest[m:], latest[:-m]] = 1.0
-        mean, cov = step @ mean + away, step @ cov @ step.T
-        if rows.noise is not None:
-            noise = rows.noise[i].reshape(c, c)
-            cov[:c, :c] += noise @ noise.T
-    return mean[:c], cov[:c, :c]
 
 
 @functools.cache
