@@ -21,7 +21,7 @@ INSTALL := $(RUN) -m pip install --quiet --no-compile --root-user-action=ignore 
 MAYBE_EMPTY := || [ $$? -eq 5 ]
 
 .NOTPARALLEL:
-.PHONY: setup demo test test-slow test-devices lint format experiments-smoke notebooks bench ci clean
+.PHONY: setup demo test test-slow test-devices lint format experiments-smoke notebooks bench bench-peers ci clean
 
 setup:
 	@if cmp -s pyproject.toml $(STAMP) && [ -x $(RUN) ]; then exit 0; fi; \
@@ -76,6 +76,13 @@ notebooks: setup
 # Timings are ratios within one run, so nothing may come from a warm cache.
 bench: setup
 	env -u JAX_COMPILATION_CACHE_DIR $(RUN) -m experiments.bench
+
+# Other packages' samplers beside ours: several gigabytes, in an environment of their own.
+bench-peers: setup
+	[ -x .venv-peers/bin/python ] || $(RUN) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --no-compile -e '.[bench-peers]'
+	.venv-peers/bin/python -m pytest -q -m slow tests/solvers/test_diffusers.py
+	.venv-peers/bin/python -m experiments.samplers --only-cost
 
 ci: lint test-devices experiments-smoke test
 

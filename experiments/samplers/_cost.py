@@ -41,19 +41,25 @@ def write(folder):
         if importlib.util.find_spec(package) is None or importlib.util.find_spec("torch") is None:
             print(f"cost: {package} is not installed, left out")
             continue
-        run = build()
-        run()
-        times = [
-            (_seconds(run), _seconds(lambda: jax.block_until_ready(floor(x))))
-            for _ in range(REPEATS)
-        ]
-        mine, theirs = np.median(np.array(times), 0)
-        ratio = float(np.median([a / b for a, b in times]))
-        rows.append({"package": package, "ms": 1e3 * mine, "bare scan ms": 1e3 * theirs})
-        rows[-1]["ratio"] = ratio
+        run, beside = build(), lambda: jax.block_until_ready(floor(x))
+        rows.append(
+            min((_beside(package, run, beside, n) for n in (1, 2)), key=lambda row: row["ratio"])
+        )
     for row in rows:
         print(f"{row['package']:24s}{row['ms']:9.2f} ms{row['ratio']:8.2f} x the bare scan")
     write_csv(folder / "cost.csv", rows)
+
+
+def _beside(package, run, beside, threads):
+    """A row of another package, on a number of threads: torch on two stalls when a core is busy."""
+    import torch
+
+    torch.set_num_threads(threads)
+    run()
+    times = np.array([(_seconds(run), _seconds(beside)) for _ in range(REPEATS)])
+    mine, theirs = 1e3 * np.median(times, 0)
+    ratio = float(np.median(times[:, 0] / times[:, 1]))
+    return {"package": package, "ms": mine, "bare scan ms": theirs, "ratio": ratio}
 
 
 def _seconds(run):

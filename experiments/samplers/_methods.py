@@ -91,7 +91,7 @@ class Runner:
             return None
         rows = solver.plan(GRIDS[grid](process, steps))
         count = len(rows.t)
-        capacity = 2 ** int(np.ceil(np.log2(max(count, 16))))
+        capacity = next(4**k for k in range(2, 9) if 4**k >= count)
         shapes = tuple(leaf.shape[1:] for leaf in jax.tree.leaves(rows))
         key = (capacity, jax.tree.structure(rows), shapes)
         if key not in self.compiled:

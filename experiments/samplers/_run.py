@@ -17,10 +17,11 @@ def main(argv) -> int:
         settings = _settings.parse(argv)
         folder = pathlib.Path(settings.run)
         folder.mkdir(parents=True, exist_ok=True)
-        with jax.enable_x64(True):
-            compare(settings, folder)
-            orders(settings, folder)
-        if settings.cost:
+        if not settings.only_cost:
+            with jax.enable_x64(True):
+                compare(settings, folder)
+                orders(settings, folder)
+        if settings.cost or settings.only_cost:
             _cost.write(folder)
     except KeyboardInterrupt:
         return 130

@@ -36,6 +36,8 @@ class Settings:
     """Runge-Kutta steps of the solution, four evaluations each."""
     seed: int = 0
     """Of mixtures and starting points."""
+    only_cost: bool = False
+    """Nothing but the timings."""
     cost: bool = True
     """Also time a sampler beside a loop by hand, and beside other packages where installed."""
 
