@@ -23,7 +23,7 @@ def runs(process, make, ts, x, mean, denoiser):
     return [jax.jit(lambda x, s=s: jg.solve(KEY, s, x, ts))(x) for s in solvers], solvers
 
 
-@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("order", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_at_pure_noise_nothing_changes(order):
     """alpha is 0 at t = 1 of linear_flow: there E[x0 | z] is the mean whatever z."""
     make = functools.partial(exponential.adams_bashforth, order=order, clock="t")
@@ -40,9 +40,11 @@ def test_at_pure_noise_nothing_changes(order):
     ("process", "make"),
     [
         (VP, exponential.dpmpp_2m),
-        (VP, exponential.unipc),
         (VP, exponential.dpm_solver),
-        (VP, functools.partial(exponential.deis, start="exact")),
+        pytest.param(VP, exponential.unipc, marks=pytest.mark.slow),
+        pytest.param(
+            VP, functools.partial(exponential.deis, start="exact"), marks=pytest.mark.slow
+        ),
         pytest.param(jg.processes.augmented.cld(), exponential.deis, marks=pytest.mark.slow),
     ],
 )
@@ -60,6 +62,7 @@ def test_it_is_the_sampler_whose_first_prediction_is_the_mean(process, make):
     assert np.abs(zero - full).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_trees_and_dtypes():
     x = {"a": jnp.ones(2, jnp.bfloat16), "b": (jnp.ones((3, 1), jnp.bfloat16),)}
     network = lambda z, t: jax.tree.map(lambda leaf: jnp.tanh(leaf) / 2, z)
