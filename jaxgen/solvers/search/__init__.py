@@ -18,9 +18,11 @@ from jaxgen.solvers.search._learn import (
     run_rows,
 )
 from jaxgen.solvers.search._parameters import Learnable, Table, learnable
+from jaxgen.solvers.search._stages import Found, stages
 
 __all__ = [
     "Batch",
+    "Found",
     "LearnInfo",
     "LearnState",
     "Learnable",
@@ -34,6 +36,7 @@ __all__ = [
     "run_rows",
     "sampler",
     "save",
+    "stages",
     "stops",
     "table_of",
 ]

@@ -86,7 +86,7 @@ def _flat_misses(process, denoise, family, params, batch, scan):
 
 def gauss_newton(process, denoise, family, *, relative=True, damping=1e-2, floor=0.05, scan=False):
     """A Trainer that learns a `Learnable` family by damped Gauss-Newton steps: init(params) ->
-    state, step(key, state, batch) -> (state, info), with a `Batch` of m targets and b runs each.
+    state, step(key, state, batch) -> (state, info), with a `Batch` of runs [m, b, *event].
 
     A table has tens of numbers, so the whole Jacobian costs as many forward derivatives, and ten to
     thirty steps replace thousands of a first-order optimiser. The loss is the mean over targets of
@@ -144,8 +144,8 @@ def first_order(process, denoise, family, optimiser, *, relative=True, scan=Fals
     """A Trainer that learns a `Learnable` family with any optimiser of optax's shape, a pair init
     and update: init(params) -> state, step(key, state, batch) -> (state, info).
 
-    For tables of networks too large for `gauss_newton`'s Jacobian. The loss is that of
-    `gauss_newton`, over m targets of b runs. Source: definition.
+    For tables of networks too large for `gauss_newton`'s Jacobian, whose loss it takes, on a
+    `Batch` of runs [m, b, *event]. Source: definition.
     """
 
     def loss(params, batch):

@@ -25,7 +25,7 @@ FIRSTS = ("evaluated", "known", "skipped")
 class Table(NamedTuple):
     """A general table with its own grid, as data. Source: definition."""
 
-    rows: GeneralRow  # leading axis n, one row for each step
+    rows: GeneralRow  # [n, ...], one row for each step
     first: str  # what stands for the first row's prediction, one of FIRSTS
 
 
