@@ -41,7 +41,7 @@ def compare(settings, folder):
         if not (guidance and dim != min(settings.dims))
     ]
     rows, best = [], []
-    bar = tqdm(total=len(cases) * len(settings.samplers), desc="comparing", disable=None)
+    bar = tqdm(total=len(cases) * len(settings.samplers), desc="comparing", mininterval=5)
     for process, dim, guidance in cases:
         problem = _problems.build(
             process, dim, guidance, settings.starts, settings.seed, settings.solution_steps
@@ -96,7 +96,7 @@ def orders(settings, folder):
         for name, method in (_methods.METHODS | _methods.EXACT).items()
         if name in settings.samplers or (name in _methods.EXACT and not settings.smoke)
     }
-    bar = tqdm(total=len(settings.processes) * len(methods), desc="orders", disable=None)
+    bar = tqdm(total=len(settings.processes) * len(methods), desc="orders", mininterval=5)
     for process in settings.processes:
         problem = _problems.build(
             process, 0, 0.0, min(settings.starts, 16), settings.seed, 2 * settings.solution_steps
