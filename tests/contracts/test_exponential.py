@@ -199,7 +199,7 @@ BLOCK_SOLVERS = ["ddim", "dpmpp_2m", "unipc 3 x0 bh2", "adams_bashforth 4 x0 log
     [*(("A-CLD", name) for name in BLOCK_SOLVERS), ("A-HOLD", BLOCK_SOLVERS[-1])],
 )
 def test_order_on_blocks(problem, name):
-    steps = (80, 160) if problem == "A-CLD" else (160, 320)
+    steps = (80, 160) if problem == "A-CLD" else (640, 1280)
     check(problem, name, "middle to noise", steps, tolerance=0.2)
 
 
