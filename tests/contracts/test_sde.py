@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 import textbook
 from propagation import MEAN, VARIANCE, gaussian_denoiser, moments, propagate
 from scipy.stats import norm
@@ -35,6 +36,15 @@ QUICK = {
     "euler_maruyama": sde.euler_maruyama,
     "sa_solver": sde.sa_solver,
 }
+# Errors so small, or of two signs, that the order shows late only.
+LATE = {
+    ("exponential_sde 2 eps rho", "ve"): 2048,
+    ("exponential_sde 3 x0 log_snr", "vp"): 2048,
+    ("exponential_sde 3 eps t", "edm"): 2048,
+    ("exponential_sde 3 eps rho", "edm"): 2048,
+    ("stochastic_heun eps rho", "vp"): 4096,
+    ("sa_solver 3 4 0.5", "cld"): 512,
+}
 EVALUATIONS = {"edm_churn": 2, "seeds": 3, "stochastic_heun": 2}
 WITHOUT_WEIGHTS = {"edm_churn", "seeds", "stochastic_heun"}
 # Every option whose weak order is claimed.
@@ -48,7 +58,9 @@ for order in (1, 2, 3):
 for churn in (0.0, 5.0):
     ORDERS[f"edm_churn {churn}"] = ("edm_churn", {"churn": churn})
 for tau in (0.5, lambda t: 1.2 if 0.01 < t < 0.6 else 0.0):
-    ORDERS[f"exponential_sde {tau}"] = ("exponential_sde", {"tau": tau})
+    for hold in ("x0", "eps"):
+        options = {"hold": hold, "tau": tau}
+        ORDERS[f"exponential_sde {hold} {tau}"] = ("exponential_sde", options)
     ORDERS[f"stochastic_heun {tau}"] = ("stochastic_heun", {"tau": tau})
     for p, q in ((1, 2), (2, 0), (2, 3), (3, 4)):
         options = {"predictor_order": p, "corrector_order": q, "tau": tau}
@@ -81,7 +93,7 @@ def check_order(method, name, n, tolerance=0.15, at_most=True):
     assert measured > order - tolerance, (cov, finer_cov)
     assert measured < order + tolerance or not at_most, (cov, finer_cov)
     if method != "euler_maruyama" or name in {"ve", "edm"}:  # nothing moves the mean
-        assert finer_mean < 1e-12
+        assert finer_mean < 1e-11
     else:
         assert np.log2(mean / finer_mean) == pytest.approx(1, abs=0.15)
 
@@ -102,7 +114,7 @@ def test_weak_order_on_gaussian_data(method, name):
 @pytest.mark.parametrize("method", list(ORDERS))
 def test_weak_order_of_everything(method, name):
     n, tolerance = (256, 0.3) if name == "cld" else (512, 0.1)
-    check_order(method, name, n, tolerance, at_most=False)
+    check_order(method, name, LATE.get((method, name), n), tolerance, at_most=False)
 
 
 @pytest.mark.parametrize("name", list(GRIDS))
@@ -117,6 +129,45 @@ def test_ancestral_is_exact_for_known_data(name):
         mean, cov = propagate(solver, name, ts, variance=0.0)
         np.testing.assert_allclose(mean, true_mean, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(cov, true_cov, rtol=1e-7, atol=1e-12 * np.max(true_cov))
+
+
+@pytest.mark.parametrize("name", ["vp", "cld"])
+def test_steps_solve_the_reverse_equation(name):
+    """With a constant x0hat or eps, the mean and covariance of dz = (F z - (1 + tau^2) / 2 G G^T s)
+    dt + tau G dw between two times, by DOP853.
+    """
+    process, tau, ts = make(name), 0.6, np.array([0.5, 0.2])
+    x0, c = 0.4, len(moments(name, 0.5)[0])
+    matrix = lambda leaf: np.reshape(leaf, (c, c))
+    beta = lambda t: np.array([[0.1 + 19.9 * t]])
+    equation = {  # F and G G^T
+        "vp": lambda t: (-beta(t) / 2, beta(t)),
+        "cld": lambda t: (4 * np.array([[0.0, 4.0], [-1.0, -4.0]]), np.diag([0.0, 8.0])),
+    }[name]
+
+    def slopes(t, flat, held):
+        mean, cov = flat[:c], flat[c:].reshape(c, c)
+        column, spread = textbook.channel(name, float(t))
+        drift, noise = equation(t)
+        push = (1 + tau**2) / 2 * noise @ np.linalg.inv(spread)
+        if held == "x0":
+            drift, away = drift + push, -push @ column * x0
+        else:
+            away = push[:, 0] * np.sqrt(spread[0]) * x0  # scalars only
+        moved = drift @ cov + cov @ drift.T - tau**2 * noise
+        return np.concatenate([drift @ mean + away, moved.ravel()])
+
+    start = np.concatenate([np.linspace(-0.7, 1.1, c), 0.3 * np.eye(c).ravel()])
+    for held in ("x0", "eps") if name == "vp" else ("x0",):
+        rows = sde.exponential_sde(process, None, order=1, tau=tau, hold=held).plan(ts)
+        step, noise = matrix(rows.propagate), matrix(rows.noise)
+        mean = step @ start[:c] + np.reshape(rows.weights, c) * x0
+        cov = step @ start[c:].reshape(c, c) @ step.T + noise @ noise.T
+        end = scipy.integrate.solve_ivp(
+            slopes, ts, start, method="DOP853", args=(held,), rtol=1e-9, atol=1e-11
+        ).y[:, -1]
+        np.testing.assert_allclose(mean, end[:c], rtol=1e-6)
+        np.testing.assert_allclose(cov.ravel(), end[c:], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["vp", "ve", "cld", "linear_flow"])
@@ -364,7 +415,7 @@ def test_leaves_of_a_tree_get_noise_of_their_own():
 def test_traced_processes_give_the_same_path_and_its_gradient(name, door):
     """One compiled function for several numbers; its derivative against central differences."""
     build = processes.scalar.vp if name == "vp" else processes.augmented.cld
-    numbers, ts = (0.1, 20.0) if name == "vp" else (4.0, 0.25), GRIDS[name](make(name), 4)
+    numbers, ts = (0.1, 20.0) if name == "vp" else (4.0, 0.25), np.linspace(0.5, 0.2, 5)
     traces = []
 
     def ends(number):

@@ -39,7 +39,7 @@ from jaxgen.math import (
     namespace,
 )
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._noise import factor, remainder
+from jaxgen.solvers.exponential._noise import factor, remainder, square_root
 
 NODES = 20
 _PARTS = 20  # hops between quadrature points are cut until there are as many as in 20 steps
@@ -118,7 +118,7 @@ def _scalar_frame(process, ts, hold, clock, tau, nodes):
     gained = force[1:] - force[:-1], inner - force[:-1, None]
     if tau is None:
         return Frame(u, alpha, sigma, base, step, *gained)
-    spread = xp.sqrt(xp.maximum(force[:-1] ** 2 - force[1:] ** 2, 0.0))
+    spread = square_root(force[:-1] ** 2 - force[1:] ** 2)
     drift = 1 + tau**2
     gained = drift * gained[0], drift[:, None] * gained[1]
     return Frame(u, alpha, sigma, base, step, *gained, tau * alpha[1:] * spread)
@@ -141,7 +141,7 @@ def _noisy_scalars(still, tau):
         step=still.step * shrink,
         force=end * gain[1:] - start,
         inner=grown - start[:, None],
-        noise=end * xp.sqrt(xp.maximum(-xp.expm1(fall), 0.0)),
+        noise=end * square_root(-xp.expm1(fall)),
     )
 
 

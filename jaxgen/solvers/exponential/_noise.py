@@ -75,9 +75,18 @@ def forward_kernel(process, start, end):
     if num_blocks(process) is None:
         ratio = phi_end / phi
         log_gap = xp.log(phi_end / chol_end) - xp.log(phi / chol)
-        return ratio, chol_end * xp.sqrt(xp.maximum(-xp.expm1(2 * log_gap), 0.0))
+        return ratio, chol_end * square_root(-xp.expm1(2 * log_gap))
     psi = phi_end @ xp.linalg.inv(phi)
     return psi, remainder(chol_end, lower_inverse(chol_end) @ psi @ chol)
+
+
+def square_root(x):
+    """The square root [...] of x [...], 0 where x <= 0, with derivative 0 there.
+
+    Source: definition.
+    """
+    xp = namespace(x)
+    return xp.where(x > 0, xp.sqrt(xp.where(x > 0, x, 1.0)), 0.0)
 
 
 def remainder(chol, spread):
@@ -101,9 +110,9 @@ def factor(matrix):
     rows = [[zero] * c for _ in range(c)]
     for j in range(c):
         pivot = matrix[..., j, j] - sum(rows[j][m] ** 2 for m in range(j))
+        rows[j][j] = square_root(pivot)
         sound = pivot > 0
-        safe = xp.sqrt(xp.where(sound, pivot, 1.0))
-        rows[j][j] = xp.where(sound, safe, 0.0)
+        safe = xp.where(sound, rows[j][j], 1.0)
         for i in range(j + 1, c):
             left = matrix[..., i, j] - sum(rows[i][m] * rows[j][m] for m in range(j))
             rows[i][j] = xp.where(sound, left / safe, 0.0)

@@ -4,7 +4,7 @@ predicted data.
 
 from jaxgen.math import namespace
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._noise import remainder
+from jaxgen.solvers.exponential._noise import remainder, square_root
 from jaxgen.solvers.exponential._table import TableRow, table
 from jaxgen.solvers.sde._options import planner, with_path
 
@@ -32,7 +32,7 @@ def _rows(process, ts):
         alpha, sigma = phi, chol
         ratio = alpha[:-1] / alpha[1:]  # Psi = alpha_t / alpha_s with s the later stop of the list
         kept = sigma[1:] ** 2 * ratio / sigma[:-1] ** 2
-        noise = sigma[1:] * xp.sqrt(xp.maximum(1 - (ratio * sigma[1:] / sigma[:-1]) ** 2, 0.0))
+        noise = sigma[1:] * square_root(1 - (ratio * sigma[1:] / sigma[:-1]) ** 2)
         weight = alpha[1:] - kept * alpha[:-1]
     else:
         column, inverse = phi[..., 0], xp.linalg.inv(chol)

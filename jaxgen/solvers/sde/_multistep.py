@@ -13,6 +13,7 @@ from jaxgen.math import namespace
 from jaxgen.processes import num_blocks
 from jaxgen.solvers.exponential._frame import frame, log_gain
 from jaxgen.solvers.exponential._moments import carry, ramped
+from jaxgen.solvers.exponential._noise import square_root
 from jaxgen.solvers.exponential._table import table
 from jaxgen.solvers.sde._options import (
     CLOCKS,
@@ -116,4 +117,4 @@ def _level(process, ts, eta):
     h = lam[1:] - lam[:-1]
     near, far = xp.log1p(eta**2 * xp.expm1(-2 * h)), xp.log(1 - eta**2 + eta**2 * xp.exp(-2 * h))
     kept = xp.where(h < 1, near, far)
-    return xp.where(xp.isinf(h), eta, xp.sqrt(xp.maximum(-kept / (2 * h), 0.0)))
+    return xp.where(xp.isinf(h), eta, square_root(-kept / (2 * h)))
