@@ -109,3 +109,34 @@ def test_wrong_sizes_are_refused():
         options = {"n": STEPS, "grids": GRIDS, "seed": 0} | wrong
         with pytest.raises(ValueError, match=f"solvers.search.stages: {message}"):
             search.stages(VP, options.pop("n"), score, **options)
+
+
+def follow(ts):
+    """The exact flow of the Gaussians, and its predictions, at stops ts [m]; [m, 40, 1] each."""
+    alpha, sigma = (part[:, None] for part in VP.transition(ts))
+    deviation = np.sqrt(alpha**2 * VARIANCES + sigma**2)
+    z = alpha * MEANS + deviation * ((STARTS - alpha[0] * MEANS) / deviation[0])
+    x0 = MEANS + alpha * VARIANCES / deviation**2 * (z - alpha * MEANS)
+    return z[..., None], x0[..., None]
+
+
+def ddim_on(ts):
+    rows = exponential.generalise(VP, exponential.ddim(VP, None).plan(ts))
+    return alone(rows)
+
+
+def test_priced_steps_make_a_good_grid():
+    fine = jg.grids.log_snr(VP, 120)
+    costs = search.step_costs(VP, fine, *follow(fine))
+    assert costs[40, 41] < 1e-2 * costs[0].max(where=np.isfinite(costs[0]), initial=0)
+    ts = jg.grids.dynamic_programming(VP, STEPS, cost=costs, grid=jg.grids.log_snr)
+    others = [ddim_on(grid(VP, STEPS)) for grid in (*GRIDS, jg.grids.uniform, jg.grids.karras)]
+    assert ddim_on(ts) < 0.9 * min(others), (ddim_on(ts), others)
+
+
+def test_costs_of_what_does_not_fit_are_refused():
+    states, predictions = follow(np.array([0.9, 0.5, 0.1]))
+    with pytest.raises(ValueError, match="step_costs: the process must be scalar; got 2 blocks"):
+        search.step_costs(jg.processes.augmented.cld(), np.ones(3), states, predictions)
+    with pytest.raises(ValueError, match=r"step_costs: ts \[m\] must have states and predictions"):
+        search.step_costs(VP, np.ones(2), states, predictions)

@@ -4,9 +4,10 @@ for.
 A table has grid and weights, some tens of numbers, for a model (or a family of them) and a number
 of evaluations: `learnable` makes the free numbers [q] around a named start, `gauss_newton` and
 `first_order` learn them, `stages` searches among `Schedule`s and grids; `sampler` makes the Solver,
-`save` and `load` keep it as data.
+`save` and `load` keep it as data. `step_costs` prices steps for `grids.dynamic_programming`.
 """
 
+from jaxgen.solvers.search._costs import step_costs
 from jaxgen.solvers.search._file import evaluations, load, sampler, save, stops, table_of
 from jaxgen.solvers.search._learn import (
     Batch,
@@ -37,6 +38,7 @@ __all__ = [
     "sampler",
     "save",
     "stages",
+    "step_costs",
     "stops",
     "table_of",
 ]
