@@ -242,3 +242,17 @@ def test_what_does_not_fit_is_refused():
     noisy = exponential.ddim(VP, None).plan(STOPS["vp"])._replace(noise=np.ones(STEPS))
     with pytest.raises(ValueError, match="rows must be deterministic"):
         exponential.generalise(VP, noisy)
+
+
+def test_general_tables_keep_dtypes_and_trees():
+    choices = exponential.named_schedule("unipc", STEPS, predictor_order=2)
+    stand_in = lambda z, t: jax.tree.map(lambda x: jnp.tanh(x) * (1 - t / 2).astype(x.dtype), z)
+    solver = exponential.usf(VP, stand_in, schedule=choices)
+    run = lambda x: jg.solve(jax.random.key(0), solver, x, STOPS["vp"])[0]
+    x = jnp.asarray(start("vp"))
+    xs = {"a": x, "b": (x.astype(jnp.float32), x.astype(jnp.bfloat16))}
+    ends = jax.jit(run)(xs)
+    for leaf, end in zip(jax.tree.leaves(xs), jax.tree.leaves(ends), strict=True):
+        assert end.dtype == leaf.dtype
+    np.testing.assert_allclose(ends["b"][0], ends["a"], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(ends["b"][1], float), ends["a"], atol=0.1)
