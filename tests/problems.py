@@ -6,6 +6,7 @@ multistep method that starts badly shows it only where the flow is not smooth.
 """
 
 import functools
+import inspect
 from typing import Any, NamedTuple
 
 import jax
@@ -58,6 +59,19 @@ DIRECTIONS = ("noise to data", "data to noise", "middle to data", "middle to noi
 
 def mixture_a():
     return jg.densities.gaussian_mixture(WEIGHTS, MEANS, VARIANCES)
+
+
+def behind(door):
+    """{name: f} of all f(process, denoiser, *, ...) -> Solver of a door that need nothing else."""
+    found = {}
+    for name in door.__all__:
+        f = getattr(door, name)
+        if callable(f) and not isinstance(f, type):
+            first, *rest = inspect.signature(f).parameters.values()
+            needed = [first.name, *(each.name for each in rest if each.default is each.empty)]
+            if needed == ["process", "denoiser"]:
+                found[name] = f
+    return found
 
 
 @functools.cache

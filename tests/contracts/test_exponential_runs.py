@@ -10,21 +10,7 @@ import jaxgen as jg
 from jaxgen.solvers import exponential
 
 scalar, augmented = jg.processes.scalar, jg.processes.augmented
-DOOR = {
-    "ddim": exponential.ddim,
-    "deis": exponential.deis,
-    "adams_bashforth": exponential.adams_bashforth,
-    "dpmpp_2m": exponential.dpmpp_2m,
-    "unipc": exponential.unipc,
-    "edm_heun": exponential.edm_heun,
-    "rho_rk": exponential.rho_rk,
-    "dpm_solver": exponential.dpm_solver,
-    "dpm_solver_multistep": exponential.dpm_solver_multistep,
-    "ipndm": exponential.ipndm,
-    "lms": exponential.lms,
-    "adams_moulton": exponential.adams_moulton,
-    "reversible": exponential.reversible,
-}
+DOOR = problems.behind(exponential)
 PROCESSES = {"vp": scalar.vp(), "cld": augmented.cld()}
 # The other solvers share the code of these.
 QUICK = {

@@ -69,7 +69,9 @@ def test_trees_and_dtypes():
     ts = jg.grids.log_snr(VP, 4)
     means = {"a": np.array([0.1, 0.2]), "b": (np.array([0.3]),)}
     for mean in (0.5, means):
-        end = jg.solve(KEY, known_first(VP, network, mean=mean), x, ts)[0]
+        end = jg.solve(KEY, known_first(VP, network, make=exponential.dpmpp_2m, mean=mean), x, ts)[
+            0
+        ]
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), end) == jax.tree.map(
             lambda leaf: (leaf.shape, leaf.dtype), x
         )
@@ -78,7 +80,7 @@ def test_trees_and_dtypes():
 def test_tables_it_cannot_shorten_are_refused():
     one = np.array([1.0, 0.1])
     with pytest.raises(ValueError, match="must have two rows or more; got one"):
-        known_first(VP, None).plan(one)
+        known_first(VP, None, make=exponential.dpmpp_2m).plan(one)
     noisy = known_first(VP, lambda z, t: z, make=sde.ddim_eta)
     with pytest.raises(ValueError, match="the first row must be without noise"):
         noisy.plan(np.array([1.0, 0.5, 0.1]))

@@ -12,6 +12,7 @@ from jaxgen.solvers.exponential._inversion import Pair, reversible
 from jaxgen.solvers.exponential._ipndm import ipndm, lms
 from jaxgen.solvers.exponential._known_first import known_first
 from jaxgen.solvers.exponential._multistep import adams_bashforth, ddim, deis
+from jaxgen.solvers.exponential._refined import refined
 from jaxgen.solvers.exponential._runge_kutta import edm_heun, rho_rk
 from jaxgen.solvers.exponential._schedule import Schedule, named_schedule, schedule
 from jaxgen.solvers.exponential._single_step import dpm_solver
@@ -40,6 +41,7 @@ __all__ = [
     "lms",
     "model_statistics",
     "named_schedule",
+    "refined",
     "reversible",
     "rho_rk",
     "schedule",

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 
 from jaxgen.math import working_dtype
 from jaxgen.processes import data_part
-from jaxgen.solvers.exponential._dpm_multistep import dpmpp_2m
 
 NAME = "solvers.exponential.known_first"
 
 
-def known_first(process, denoiser, *, make=dpmpp_2m, mean=0.0):
+def known_first(process, denoiser, *, make, mean=0.0):
     """The Solver make(process, denoiser) without its first evaluation, in whose place the mean of
     the data, a number or an array [*event], is taken for x0hat; z is [*event] or [c, *event].
 
