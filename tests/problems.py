@@ -150,8 +150,8 @@ def field_edm(x, t):
 
 
 def transition_blocks(drift, clock, impulse, start):
-    """Phi and Sigma, by e^(A s) = e^(-a s) (1 + N s + N^2 s^2 / 2) and quadrature of impulses on the
-    last block; the other starts are independent.
+    """Phi and Sigma, by e^(A s) = e^(-a s) (1 + N s + N^2 s^2 / 2) and quadrature of impulses on a
+    last block; the other blocks start independently.
     """
     c = len(drift)
     rate = -np.trace(drift) / c

@@ -73,7 +73,7 @@ def test_frozen_noise_of_the_reverse_sde():
 
 @pytest.mark.parametrize("name", ["A", pytest.param("A-CLD", marks=pytest.mark.slow)])
 def test_a_mixture_with_parameters_in_a_tree(name):
-    """Against the gradient through a fine Runge-Kutta solve, with a network that is no posterior."""
+    """Against the gradient through a fine Runge-Kutta solve; the network is no posterior mean."""
     process, mixture, runs = problems.problem(name)
     exact, run = jg.densities.denoiser(mixture, process), runs["middle to data"]
     params = {"scale": jnp.asarray(0.0), "bend": jnp.asarray([0.1, -0.05])}
