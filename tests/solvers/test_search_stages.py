@@ -8,6 +8,7 @@ import pytest
 
 import jaxgen as jg
 from jaxgen.solvers import exponential, search
+from jaxgen.solvers.search import _stages as parts
 
 VP = jg.processes.scalar.vp()
 GRIDS = (jg.grids.log_snr, jg.grids.power, jg.grids.cosine)
@@ -64,6 +65,18 @@ def test_a_search_beats_the_named_and_as_many_random_ones():
     )
     assert bred < 0.5 * min(named), (bred, min(named))
     assert bred < 0.7 * blind, (bred, blind)
+
+
+def test_the_surrogate_ranks_what_it_has_not_seen():
+    random = np.random.default_rng(1)
+    genes = np.stack([random.integers(size, size=(300, STEPS)) for size in parts.SIZES], -1)
+    pool = parts._Pool(genes, random.normal(size=(300, STEPS)))
+    good = random.normal(size=(STEPS, len(parts.SIZES)))
+    truth = np.exp((genes * good).sum((1, 2)) + pool.gaps[:, 0])
+    seen = parts._Pool(pool.genes[:150], pool.gaps[:150])
+    guess = parts._surrogate(seen, truth[:150])(pool)[150:]
+    ranks = np.argsort(np.argsort(np.stack([guess, truth[150:]])))
+    assert np.corrcoef(ranks)[0, 1] > 0.6
 
 
 def test_what_was_found_is_what_was_scored():

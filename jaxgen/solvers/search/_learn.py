@@ -16,9 +16,12 @@ LEAST_DAMPING = 1e-4
 
 
 class Batch(NamedTuple):
-    """Runs of several targets to learn from, or to be scored on. Source: definition."""
+    """Runs of several targets to learn from, or to be scored on; for one model zeros [1] will do.
 
-    targets: Any  # a pytree with leading axis m: mixtures, parameters of networks, guidance ...
+    Source: definition.
+    """
+
+    targets: Any  # a pytree with leading axis m: mixtures, classes, guidance weights ...
     starts: Any  # [m, b, *event] states at the grid's first stop
     ends: Any  # [m, b, *event] where a fine reference takes them
     means: Any  # [m, *event] E[x0] of each target, for tables whose first prediction is known
