@@ -1,7 +1,6 @@
 """The deterministic samplers that are compared, and one compiled program for many tables."""
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,53 +10,55 @@ import numpy as np
 import jaxgen as jg
 from experiments.samplers import _problems
 
-_E = jg.solvers.exponential
-
 
 class Method(NamedTuple):
-    """A sampler and the grids that suit it."""
+    """A function of `solvers.exponential` with its options."""
 
-    build: Callable  # (process, denoiser) -> Solver
+    name: str
+    options: dict
     least: int  # steps below which it does not exist
 
+    def build(self, process, denoiser):
+        """The Solver."""
+        return getattr(jg.solvers.exponential, self.name)(process, denoiser, **self.options)
 
-def _adams(order, hold, clock, start="ramp"):
-    return lambda p, d: _E.adams_bashforth(p, d, order=order, hold=hold, clock=clock, start=start)
+
+def _adams(order, hold, clock, **more):
+    options = {"order": order, "hold": hold, "clock": clock} | more
+    return Method("adams_bashforth", options, order)
 
 
 METHODS = {
-    "ddim": Method(_E.ddim, 1),
-    "tAB-2": Method(_adams(2, "eps", "t"), 2),
-    "tAB-3": Method(_adams(3, "eps", "t"), 3),
-    "tAB-4": Method(_adams(4, "eps", "t"), 4),
-    "rhoAB-3": Method(_adams(3, "eps", "rho"), 3),
-    "data AB-3, t": Method(_adams(3, "x0", "t"), 3),
-    "data AB-3": Method(_adams(3, "x0", "log_snr"), 3),
-    "data AB-4": Method(_adams(4, "x0", "log_snr"), 4),
-    "iPNDM": Method(_E.ipndm, 4),
-    "DPM-Solver-2": Method(lambda p, d: _E.dpm_solver(p, d, order=2), 1),
-    "DPM-Solver-3": Method(lambda p, d: _E.dpm_solver(p, d, order=3), 1),
-    "DPM-Solver++(2S)": Method(lambda p, d: _E.dpm_solver(p, d, order=2, hold="x0"), 1),
-    "DPM-Solver++(2M)": Method(_E.dpmpp_2m, 1),
-    "DPM-Solver++(3M)": Method(lambda p, d: _E.dpm_solver_multistep(p, d, order=3, hold="x0"), 3),
+    "ddim": Method("ddim", {}, 1),
+    "tAB-2": _adams(2, "eps", "t"),
+    "tAB-3": _adams(3, "eps", "t"),
+    "tAB-4": _adams(4, "eps", "t"),
+    "rhoAB-3": _adams(3, "eps", "rho"),
+    "data AB-3, t": _adams(3, "x0", "t"),
+    "data AB-3": _adams(3, "x0", "log_snr"),
+    "data AB-4": _adams(4, "x0", "log_snr"),
+    "iPNDM": Method("ipndm", {}, 4),
+    "DPM-Solver-2": Method("dpm_solver", {"order": 2}, 1),
+    "DPM-Solver-3": Method("dpm_solver", {"order": 3}, 1),
+    "DPM-Solver++(2S)": Method("dpm_solver", {"order": 2, "hold": "x0"}, 1),
+    "DPM-Solver++(2M)": Method("dpmpp_2m", {}, 1),
+    "DPM-Solver++(3M)": Method("dpm_solver_multistep", {"order": 3, "hold": "x0"}, 3),
     "DPM-Solver++(3M), published": Method(
-        lambda p, d: _E.dpm_solver_multistep(p, d, order=3, hold="x0", compat=True), 3
+        "dpm_solver_multistep", {"order": 3, "hold": "x0", "compat": True}, 3
     ),
-    "UniPC-2": Method(lambda p, d: _E.unipc(p, d, predictor_order=2), 2),
-    "UniPC-3": Method(lambda p, d: _E.unipc(p, d, predictor_order=3), 3),
-    "Adams-Moulton-4": Method(lambda p, d: _E.adams_moulton(p, d, order=4), 3),
-    "EDM Heun": Method(_E.edm_heun, 1),
-    "rhoRK-3": Method(lambda p, d: _E.rho_rk(p, d, method="kutta3"), 1),
-    "rhoRK-4": Method(lambda p, d: _E.rho_rk(p, d, method="rk4"), 1),
+    "UniPC-2": Method("unipc", {"predictor_order": 2}, 2),
+    "UniPC-3": Method("unipc", {"predictor_order": 3}, 3),
+    "Adams-Moulton-4": Method("adams_moulton", {"order": 4}, 3),
+    "EDM Heun": Method("edm_heun", {}, 1),
+    "rhoRK-3": Method("rho_rk", {"method": "kutta3"}, 1),
+    "rhoRK-4": Method("rho_rk", {"method": "rk4"}, 1),
 }
 # The same with starting values of sufficient order, for orders that show.
 EXACT = {
-    "data AB-4, exact start": Method(_adams(4, "x0", "log_snr", "exact"), 4),
-    "data AB-6, exact start": Method(_adams(6, "x0", "log_snr", "exact"), 6),
-    "data AB-6": Method(_adams(6, "x0", "log_snr"), 6),
-    "UniPC-3, exact start": Method(
-        lambda p, d: _E.unipc(p, d, predictor_order=3, start="exact"), 3
-    ),
+    "data AB-4, exact start": _adams(4, "x0", "log_snr", start="exact"),
+    "data AB-6, exact start": _adams(6, "x0", "log_snr", start="exact"),
+    "data AB-6": _adams(6, "x0", "log_snr"),
+    "UniPC-3, exact start": Method("unipc", {"predictor_order": 3, "start": "exact"}, 3),
 }
 GRIDS = {
     "log_snr": jg.grids.log_snr,

@@ -1,6 +1,7 @@
 """A whole run: comparisons, orders, cost; user errors become one line and exit code 2."""
 
 import csv
+import itertools
 import pathlib
 import sys
 
@@ -41,51 +42,93 @@ def compare(settings, folder):
         if not (guidance and dim != min(settings.dims))
     ]
     rows, best = [], []
-    bar = tqdm(total=len(cases) * len(settings.samplers), desc="comparing", mininterval=5)
+    bar = tqdm(desc="comparing", unit=" runs", mininterval=5)
     for process, dim, guidance in cases:
         problem = _problems.build(
             process, dim, guidance, settings.starts, settings.seed, settings.solution_steps
         )
-        runner, found = _methods.Runner(problem), []
-        for name in settings.samplers:
-            for budget in settings.budgets:
-                tried = (
-                    [
-                        (error, grid, evaluations)
-                        for grid in settings.grids
-                        for evaluations, error in [
-                            runner.error(_methods.METHODS[name], grid, budget)
-                        ]
-                    ]
-                    if _methods.METHODS[name].least <= budget
-                    else []
-                )
-                if tried:
-                    error, grid, evaluations = min(tried)
-                    found.append(
-                        {
-                            "problem": problem.name,
-                            "sampler": name,
-                            "budget": budget,
-                            "evaluations": evaluations,
-                            "grid": grid,
-                            "error": error,
-                            "uncertainty": problem.uncertainty,
-                        }
-                    )
+        found = []
+        for row in compared(problem, settings):
+            found.append(row)
             bar.update()
         rows += found
         for budget in settings.budgets:
-            ranked = sorted(
-                (row for row in found if row["budget"] == budget), key=lambda row: row["error"]
-            )
-            best += ranked[:3]
+            best += sorted(on_best_grids(found, budget), key=lambda row: row["error"])[:3]
     bar.close()
     write_csv(folder / "errors.csv", rows)
     write_csv(folder / "best.csv", best)
-    _figures.errors(folder / "errors.png", rows)
+    write_csv(folder / "recommended.csv", recommended(rows))
+    shown = [row for case in cases_of(rows) for row in on_best_grids(*case)]
+    _figures.errors(folder / "errors.png", shown)
     print_best(best)
     print(f"  {folder}/errors.csv\n  {folder}/best.csv\n  {folder}/errors.png")
+
+
+def compared(problem, settings):
+    """A row for every sampler, budget and grid on a problem."""
+    runner = _methods.Runner(problem)
+    for name, budget, grid in itertools.product(
+        settings.samplers, settings.budgets, settings.grids
+    ):
+        found = runner.error(_methods.METHODS[name], grid, budget)
+        if found is not None:
+            evaluations, error = found
+            yield {
+                "problem": problem.name,
+                "sampler": name,
+                "budget": budget,
+                "evaluations": evaluations,
+                "grid": grid,
+                "error": error,
+                "uncertainty": problem.uncertainty,
+            }
+
+
+def on_best_grids(rows, budget):
+    """The row with the smallest error of every sampler at a budget, of one problem."""
+    best = {}
+    for row in rows:
+        if row["budget"] == budget:
+            name = row["sampler"]
+            best[name] = min(best.get(name, row), row, key=lambda row: row["error"])
+    return list(best.values())
+
+
+def cases_of(rows):
+    """(rows of one problem, budget), for every pair of them."""
+    pairs = dict.fromkeys((row["problem"], row["budget"]) for row in rows)
+    return [([row for row in rows if row["problem"] == name], budget) for name, budget in pairs]
+
+
+def recommended(rows):
+    """For scalar and block processes, with and without guidance, at each budget: the sampler and
+    grid whose errors are smallest beside the best of each problem, in geometric mean.
+    """
+    found = []
+    kind = lambda row: (
+        "block" if row["problem"].split(",")[0] in ("cld", "hold") else "scalar",
+        "guidance" in row["problem"],
+        row["budget"],
+    )
+    for group in sorted({kind(row) for row in rows}):
+        inside = [row for row in rows if kind(row) == group]
+        problems = sorted({row["problem"] for row in inside})
+        least = {p: min(row["error"] for row in inside if row["problem"] == p) for p in problems}
+        ratios = {}
+        for row in inside:
+            ratio = np.log(row["error"] / least[row["problem"]])
+            ratios.setdefault((row["sampler"], row["grid"]), {})[row["problem"]] = ratio
+        means = {
+            pair: float(np.exp(np.mean(list(each.values()))))
+            for pair, each in ratios.items()
+            if len(each) == len(problems)
+        }
+        sampler, grid = min(means, key=means.get)
+        found.append(
+            dict(zip(("process", "guided", "budget"), group, strict=True))
+            | {"sampler": sampler, "grid": grid, "error / best": means[sampler, grid]}
+        )
+    return found
 
 
 def orders(settings, folder):
