@@ -68,7 +68,7 @@ def schedule_rows(process, ts, schedule):
     kinds = _kinds(schedule)
     frames = {
         (hold, clock): frame(process, ts, hold=hold, clock=clock)
-        for hold, clock, *_ in dict.fromkeys(kinds)
+        for hold, clock in dict.fromkeys(kind[:2] for kind in kinds)
     }
     gains = log_gain(process, ts) if any(kind[4] == "bh1" for kind in kinds) else None
     groups = {kind: [i for i, other in enumerate(kinds) if other == kind] for kind in kinds}
