@@ -14,10 +14,9 @@ from jaxgen.processes import num_blocks
 from jaxgen.solvers.exponential._frame import frame, log_gain
 from jaxgen.solvers.exponential._moments import carry, ramped
 from jaxgen.solvers.exponential._noise import square_root
+from jaxgen.solvers.exponential._options import CLOCKS, HOLDS
 from jaxgen.solvers.exponential._table import table
 from jaxgen.solvers.sde._options import (
-    CLOCKS,
-    HOLDS,
     check_level,
     choose,
     claimed,

@@ -1,5 +1,6 @@
 """What the samplers of the reverse-time family share: checks, noise levels, and rows."""
 
+import functools
 import math
 
 import jax.numpy as jnp
@@ -7,19 +8,12 @@ import numpy as np
 
 from jaxgen.math import is_concrete, namespace, on_host
 from jaxgen.solvers._solve import check_inside
+from jaxgen.solvers.exponential import _options as options
 from jaxgen.solvers.exponential._frame import noiseless
 from jaxgen.solvers.exponential._noise import path_rows
 from jaxgen.solvers.exponential._table import TableRow, reading
 
-HOLDS = ("eps", "x0")
-CLOCKS = ("t", "log_snr", "rho")
-
-
-def choose(name, option, value, choices):
-    """Raises ValueError unless an option is among its choices. Source: definition."""
-    if value not in choices:
-        listed = ", ".join(str(choice) for choice in choices)
-        raise ValueError(f"solvers.sde.{name}: {option} must be one of {listed}; got {value!r}")
+choose = functools.partial(options.choose, door="sde")
 
 
 def whole_order(name, option, value, low, high):

@@ -2,10 +2,10 @@
 
 from jaxgen.solvers.exponential._frame import frame
 from jaxgen.solvers.exponential._moments import carry, ramped, widen
+from jaxgen.solvers.exponential._options import HOLDS
 from jaxgen.solvers.exponential._table import table
 from jaxgen.solvers.exponential._unipc import corrected_rows
 from jaxgen.solvers.sde._options import (
-    HOLDS,
     check_level,
     choose,
     claimed,

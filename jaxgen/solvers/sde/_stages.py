@@ -7,11 +7,10 @@ import numpy as np
 from jaxgen.math import namespace
 from jaxgen.solvers.exponential._frame import frame, log_gain
 from jaxgen.solvers.exponential._moments import carry, moments
+from jaxgen.solvers.exponential._options import CLOCKS, HOLDS
 from jaxgen.solvers.exponential._runge_kutta import stage_times
 from jaxgen.solvers.exponential._table import TableRow, reading, table
 from jaxgen.solvers.sde._options import (
-    CLOCKS,
-    HOLDS,
     check_level,
     choose,
     levels,
