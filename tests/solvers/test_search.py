@@ -223,7 +223,7 @@ DAMAGES = [
     ({"first": "guessed"}, "first and evaluations must fit the rows; got"),
     ({"format": "another"}, "the file must have format 'jaxgen table 1' and all arrays; got"),
     ({"data": lambda leaf: None}, "the file must have format 'jaxgen table 1' and all arrays; got"),
-    ({"t": lambda leaf: leaf + 0.01}, "times must fall from row to row; got"),
+    ({"t_next": lambda leaf: leaf[::-1]}, "times must fall from row to row; got"),
     ({"header": lambda leaf: np.array("{")}, "must be a table saved by solvers.search.save; got"),
 ]
 

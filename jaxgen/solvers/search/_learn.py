@@ -49,7 +49,7 @@ def run_rows(process, denoiser, rows, z, *, first="evaluated", mean=0.0, scan=Fa
     `solve` with the table's solver. Source: definition.
     """
     if scan:
-        ts = jnp.concatenate([rows.t, rows.t_next[-1:]])
+        ts = jnp.concatenate([rows.t[:1], rows.t_next])
         solver = solver_of(process, denoiser, lambda ts: rows, first, mean, rows.past.shape[1])
         return solve(jax.random.key(0), solver, z, ts)[0]
     past, data = [], []
