@@ -31,11 +31,7 @@ DOOR = {
     "stochastic_heun": sde.stochastic_heun,
 }
 # All are tables of one engine: the others are compiled in slow tests only.
-QUICK = {
-    "ancestral": sde.ancestral,
-    "euler_maruyama": sde.euler_maruyama,
-    "sa_solver": sde.sa_solver,
-}
+QUICK = {"ancestral": sde.ancestral, "sa_solver": sde.sa_solver}
 # Errors so small, or of two signs, that the order shows late only.
 LATE = {
     ("exponential_sde 2 eps rho", "ve"): 2048,

@@ -36,7 +36,7 @@ def propagator(name, t, s):
 @pytest.mark.parametrize(
     ("name", "methods"),
     [
-        ("vp", ["euler_maruyama", "exponential_sde eps", "sa_solver"]),
+        ("vp", ["exponential_sde eps", "sa_solver"]),
         *(pytest.param(name, list(METHODS), marks=pytest.mark.slow) for name in ("vp", "cld")),
     ],
 )
