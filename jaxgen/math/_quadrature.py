@@ -55,7 +55,8 @@ def invert(fn, target, lo, hi, *, rounds=32):
     ends = fn(lo), fn(hi)
     target = xp.clip(target, xp.minimum(*ends), xp.maximum(*ends))
     if xp is np:
-        return _chandrupatla(lambda u: fn(u) - target, lo, hi, *(end - target for end in ends))
+        flat = [part.ravel() for part in (target, lo, hi, *np.broadcast_arrays(lo, *ends)[1:])]
+        return _chandrupatla(fn, *flat).reshape(shape)
     still = jax.lax.stop_gradient
 
     def halve(bracket):
@@ -70,34 +71,34 @@ def invert(fn, target, lo, hi, *, rounds=32):
     return xp.clip(root, xp.minimum(lo, hi), xp.maximum(lo, hi))
 
 
-def _chandrupatla(fn, x1, x2, f1, f2, most=100):
-    """The roots of fn [...] between x1 and x2: inverse quadratic steps where they are safe, else
-    halves of the bracket.
+def _chandrupatla(fn, target, x1, x2, f1, f2, most=100):
+    """The roots [m] of fn - target between x1 and x2, where fn is f1 and f2: inverse quadratic
+    steps where they are safe, else halves of the bracket. Roots that are found drop out.
     """
-    share, x1, x2 = np.full(np.shape(x1), 0.5), np.array(x1, float), np.array(x2, float)
+    roots, left = np.array(x1, float), np.arange(len(x1))
+    f1, f2, share = f1 - target, f2 - target, np.full(len(x1), 0.5)
     for _ in range(most):
         x = x1 + share * (x2 - x1)
-        f = fn(x)
+        f = fn(x) - target
         same = np.sign(f) == np.sign(f1)
         x3, f3 = np.where(same, x1, x2), np.where(same, f1, f2)
         x2, f2 = np.where(same, x2, x1), np.where(same, f2, f1)
         x1, f1 = x, f
-        best = np.where(np.abs(f1) < np.abs(f2), x1, x2)
-        width = np.abs(x2 - x1)
-        least = 2 * np.finfo(float).eps * np.abs(best) / np.where(width == 0, 1.0, width)
-        done = (least > 0.5) | (f1 == 0) | (width == 0)
-        if np.all(done):
-            break
+        best, width = np.where(np.abs(f1) < np.abs(f2), x1, x2), np.abs(x2 - x1)
         with np.errstate(all="ignore"):
+            least = 2 * np.finfo(float).eps * np.abs(best) / width
             xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
             quadratic = f1 / (f2 - f1) * f3 / (f2 - f3)
             quadratic += (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+        roots[left] = np.where(f1 == 0, x1, best)
+        more = (least < 0.5) & (f1 != 0)
+        if not np.any(more):
+            break
         safe = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & np.isfinite(quadratic)
-        share = np.clip(
-            np.where(safe, quadratic, 0.5), np.minimum(least, 0.5), 1 - np.minimum(least, 0.5)
-        )
-        share = np.where(done, 0.0, share)
-    return np.where(f1 == 0, x1, best)
+        share = np.clip(np.where(safe, quadratic, 0.5), least, 1 - least)
+        left, target, share = left[more], target[more], share[more]
+        x1, x2, f1, f2 = x1[more], x2[more], f1[more], f2[more]
+    return roots
 
 
 def _newton(fn, target, u):

@@ -10,7 +10,7 @@ from jaxgen.math import gauss_legendre, is_concrete, namespace
 from jaxgen.processes._record import check_snr, check_times
 from jaxgen.types import LinearForward
 
-_NODES = 40
+_NODES = 28
 
 
 def hold(order=3, beta=6.0, inverse_mass=1.0, start=0.04, *, t_min=1e-3, t_max=1.0):
