@@ -8,14 +8,17 @@ than derives them. `splitting` is like `exponential`, for phase space.
 
 from jaxgen.solvers import adjoint, exponential, ode, sde, search, splitting
 from jaxgen.solvers._anatomy import Anatomy, error_anatomy
+from jaxgen.solvers._recommend import Recommendation, recommend
 from jaxgen.solvers._solve import solve
 
 __all__ = [
     "Anatomy",
+    "Recommendation",
     "adjoint",
     "error_anatomy",
     "exponential",
     "ode",
+    "recommend",
     "sde",
     "search",
     "solve",
