@@ -4,6 +4,7 @@ import math
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 MARKERS = "osD^v<>PX*"
 
@@ -45,6 +46,12 @@ def _panels(path, rows, by, panels, names, xlabel):
                     markersize=4,
                     linewidth=1,
                 )[0]
+        counts = sorted({row["evaluations"] for row in rows if row[by] == panel})
+        axes.set_xticks([n for n in (5, 10, 20, 50, 64, 128, 256, 512) if n in counts])
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        least = min(row["error"] for row in rows if row[by] == panel)
+        axes.set_ylim(least / 3, min(axes.get_ylim()[1], 1e6 * least))
         axes.set_title(panel, fontsize=10)
         axes.set_xlabel(xlabel, fontsize=8)
         axes.set_ylabel("mean distance to the solution", fontsize=8)
