@@ -77,6 +77,37 @@ def bare_deis(process, denoiser):
     return draw
 
 
+def network_bound(batch=64, size=28, steps=10):
+    """(ours, theirs): a sampler of `steps` evaluations of the main job's network, and as many
+    jitted evaluations of it alone.
+    """
+    process, net = jg.processes.scalar.vp(), jg.nets.unet((size, size, 1), num_classes=10)
+    params = net.init(jax.random.key(1))
+    x = jax.random.normal(jax.random.key(2), (batch, size, size, 1))
+    label = jnp.arange(batch) % 10
+    ts = jg.grids.power(process, steps)
+
+    def draw(params, x, label):
+        predict = lambda z, t: net.apply(params, z, t, label=label)
+        denoiser = jg.as_denoiser(process, predict, kind="v")
+        solver = jg.solvers.exponential.deis(process, denoiser)
+        return jg.solve(jax.random.key(0), solver, x, ts)[0]
+
+    def evaluate(params, x, t, label):
+        return net.apply(params, x, t, label=label)
+
+    sample = jax.jit(jax.vmap(draw, (None, 0, 0)))
+    single = jax.jit(jax.vmap(evaluate, (None, 0, None, 0)))
+
+    def alone():
+        out = x
+        for t in np.asarray(ts[:-1], np.float32):
+            out = single(params, x, t, label)
+        return out
+
+    return lambda: sample(params, x, label), alone
+
+
 def first_call(which):
     """Seconds of the first call, tracing and compilation included; run it in a fresh process."""
     process, denoiser, x = problem()
