@@ -5,6 +5,7 @@ import pathlib
 import sys
 import time
 import traceback
+import warnings
 
 import jax
 
@@ -49,7 +50,9 @@ def main(argv) -> int:
         line = _one_line(error)
         if line is None:
             raise
-        logging.disable(logging.CRITICAL)  # what fails on the way out has been said in one line
+        # What fails on the way out has been said in one line.
+        logging.disable(logging.CRITICAL)
+        warnings.simplefilter("ignore")
         print(f"experiments.images: {line}", file=sys.stderr)
         return 2
     return 0

@@ -196,7 +196,10 @@ BLOCK_SOLVERS = ["ddim", "dpmpp_2m", "unipc 3 x0 bh2", "adams_bashforth 4 x0 log
 
 @pytest.mark.parametrize(
     ("problem", "name"),
-    [*(("A-CLD", name) for name in BLOCK_SOLVERS), ("A-HOLD", BLOCK_SOLVERS[-1])],
+    [
+        *(("A-CLD", name) for name in BLOCK_SOLVERS),
+        pytest.param("A-HOLD", BLOCK_SOLVERS[-1], marks=pytest.mark.slow),
+    ],
 )
 def test_order_on_blocks(problem, name):
     steps = (80, 160) if problem == "A-CLD" else (640, 1280)

@@ -20,7 +20,8 @@ from jaxgen import training
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ["--smoke", "--steps", "24", "--checkpoint-every", "6", "--batch", "16", "--warmup", "4"]
-pytestmark = pytest.mark.usefixtures("x32")
+# One worker has them all, so that the training without interruption is made once.
+pytestmark = [pytest.mark.usefixtures("x32"), pytest.mark.xdist_group("images")]
 
 
 def environment(devices=1):
@@ -218,6 +219,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path, capsys):
     refused(capsys, ["--smoke", "--run", tmp_path / "file" / "run"], str(tmp_path / "file"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_keeps_the_rows(tmp_path):
     words = [*TINY, "--no-measure", "--run", tmp_path]
     _, err = finish(start(*words, before="ulimit -f 20"), code=2)  # no file above 20 kB
