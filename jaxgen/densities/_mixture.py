@@ -190,7 +190,7 @@ def _along(mixture, gain, noise, heard):
     """
     floors = (gain**2 * mixture.floors + noise).astype(heard.dtype)
     centres = (gain * mixture.means).astype(heard.dtype)
-    square = jnp.dot(heard, heard) - 2 * centres @ heard + jnp.sum(centres**2, 1)
+    square = jnp.sum(heard**2) - 2 * centres @ heard + jnp.sum(centres**2, 1)
     spectra = (gain**2 * mixture.spectra).astype(heard.dtype)
     coordinates = _coordinates(mixture, centres, heard)
     saved = jnp.sum(spectra / (spectra + floors[:, None]) * coordinates**2, 1)
