@@ -23,6 +23,17 @@ OURS = {
 }
 
 
+def by_diffrax(process, denoiser):
+    """A jitted sampler by diffrax's Tsit5 at tolerance 1e-3, as `solvers.ode.adaptive` calls it."""
+    ts = np.array([float(process.t_max), float(process.t_min)])
+
+    def draw(x):
+        solver = jg.solvers.ode.adaptive(jg.as_field(process, denoiser), rtol=1e-3, atol=1e-3)
+        return jg.solve(jax.random.key(0), solver, x, ts)[0]
+
+    return jax.jit(jax.vmap(draw))
+
+
 def write(folder):
     """cost.csv: milliseconds, and the ratio to the bare scan of the same run."""
     from experiments.samplers._run import write_csv
@@ -31,11 +42,12 @@ def write(folder):
     floor = _sampler.bare(process, denoiser)
     jax.block_until_ready(floor(x))
     rows = []
-    for name, make in OURS.items():
-        run = _sampler.ours(process, denoiser, make)
+    runs = {f"jaxgen {name}": _sampler.ours(process, denoiser, make) for name, make in OURS.items()}
+    runs["diffrax Tsit5, 1e-3"] = by_diffrax(process, denoiser)
+    for name, run in runs.items():
         jax.block_until_ready(run(x))
         mine, theirs, ratio = _timing.paired(lambda run=run: run(x), lambda: floor(x), REPEATS)
-        rows.append({"package": f"jaxgen {name}", "ms": 1e3 * mine, "bare scan ms": 1e3 * theirs})
+        rows.append({"package": name, "ms": 1e3 * mine, "bare scan ms": 1e3 * theirs})
         rows[-1]["ratio"] = ratio
     for package, build in PEERS.items():
         if importlib.util.find_spec(package) is None or importlib.util.find_spec("torch") is None:
