@@ -12,6 +12,7 @@ import numpy as np
 
 import jaxgen as jg
 from experiments.bench import _sampler, _timing
+from experiments.samplers._rows import write_csv
 
 REPEATS = 15
 E_ = jg.solvers.exponential
@@ -36,8 +37,6 @@ def by_diffrax(process, denoiser):
 
 def write(folder):
     """cost.csv: milliseconds, and the ratio to the bare scan of the same run."""
-    from experiments.samplers._run import write_csv
-
     process, denoiser, x = _sampler.problem()
     floor = _sampler.bare(process, denoiser)
     jax.block_until_ready(floor(x))

@@ -1,6 +1,5 @@
 """A whole run: comparisons, orders, cost; user errors become one line and exit code 2."""
 
-import csv
 import itertools
 import pathlib
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.samplers import _cost, _figures, _methods, _problems, _settings
+from experiments.samplers._rows import write_csv
 
 
 def main(argv) -> int:
@@ -178,11 +178,3 @@ def print_best(best):
         rows = [row for row in best if (row["problem"], row["budget"]) == (problem, budget)]
         words = ", ".join(f"{row['sampler']} ({row['grid']}) {row['error']:.2g}" for row in rows)
         print(f"{problem:28s}{budget:7d}  {words}")
-
-
-def write_csv(path, rows):
-    """A CSV with the columns of the first row."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
