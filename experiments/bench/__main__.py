@@ -77,7 +77,7 @@ def main():
     rows.append(
         fresh_row("first call / bare scan", FIRST.format("ours"), FIRST.format("bare"), 5, "<= 1.5")
     )
-    rows.append(network_row(max(args.repeats // 3, 3)))
+    rows.append(network_row(max(args.repeats // 2, 3)))
     rows.append(training_row(args.repeats))
     ours = IMPORT.format("import jaxgen")
     rows.append(fresh_row("import / dependencies", ours, IMPORT.format(DEPENDENCIES), 7, "<= 1.2"))
