@@ -9,11 +9,7 @@ __all__ = ["smoke"]
 
 def smoke() -> None:
     """Runs everything on 8 x 8 digits in a temporary folder; raises RuntimeError if it fails."""
-    import tempfile
-
+    from experiments._command import smoked
     from experiments.images._run import main
 
-    with tempfile.TemporaryDirectory() as folder:
-        code = main(["--smoke", "--run", folder + "/run"])
-    if code:
-        raise RuntimeError(f"experiments.images: the smoke run must end with 0; got {code}")
+    smoked("experiments.images", main)

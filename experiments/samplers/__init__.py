@@ -9,11 +9,7 @@ __all__ = ["smoke"]
 
 def smoke() -> None:
     """Runs everything in its smallest size, in a temporary folder; RuntimeError if it fails."""
-    import tempfile
-
+    from experiments._command import smoked
     from experiments.samplers._run import main
 
-    with tempfile.TemporaryDirectory() as folder:
-        code = main(["--smoke", "--run", folder + "/run"])
-    if code:
-        raise RuntimeError(f"experiments.samplers: the smoke run must end with 0; got {code}")
+    smoked("experiments.samplers", main)

@@ -20,6 +20,7 @@ import tyro
 from tqdm import tqdm
 
 import jaxgen as jg
+from experiments._command import ended
 from jaxgen.solvers import exponential, search
 
 PROCESS = jg.processes.scalar.vp()
@@ -344,25 +345,21 @@ def write(path, rows):
         writer.writerows(rows)
 
 
+def run(argv) -> None:
+    """The study that command-line words ask for; ValueError on a family that is not known."""
+    settings = tyro.cli(Settings, args=argv, prog="python -m experiments.samplers._learned")
+    unknown = [name for name in settings.families if name not in FAMILIES]
+    if unknown:
+        raise ValueError(f"settings: families must be among {', '.join(FAMILIES)}; got {unknown}")
+    with jax.enable_x64(True):
+        _, law_rows = study(settings, pathlib.Path(settings.run))
+    for row in law_rows:
+        print(row)
+
+
 def main(argv) -> int:
-    """Runs the study on command-line words; the exit code: 0, 2 for a user's error, 130."""
-    try:
-        settings = tyro.cli(Settings, args=argv, prog="python -m experiments.samplers._learned")
-        unknown = [name for name in settings.families if name not in FAMILIES]
-        if unknown:
-            raise ValueError(
-                f"settings: families must be among {', '.join(FAMILIES)}; got {unknown}"
-            )
-        with jax.enable_x64(True):
-            _, law_rows = study(settings, pathlib.Path(settings.run))
-        for row in law_rows:
-            print(row)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"experiments.samplers._learned: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the study on command-line words; the exit code."""
+    return ended("experiments.samplers._learned", run, argv)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 import jaxgen as jg
+from experiments._command import ended
 from experiments.images import _models, _settings
 from jaxgen import data, training
 from jaxgen.solvers import exponential, search
@@ -138,16 +139,10 @@ def study(settings):
 
 
 def main(argv) -> int:
-    """Runs the study on command-line words; the exit code: 0, 2 for a user's error, 130."""
-    try:
-        name = "python -m experiments.samplers._learned_images"
-        study(tyro.cli(Settings, args=argv, prog=name))
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"experiments.samplers._learned_images: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the study on command-line words; the exit code."""
+    name = "experiments.samplers._learned_images"
+    work = lambda argv: study(tyro.cli(Settings, args=argv, prog=f"python -m {name}"))
+    return ended(name, work, argv)
 
 
 if __name__ == "__main__":

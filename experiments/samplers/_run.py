@@ -2,34 +2,32 @@
 
 import itertools
 import pathlib
-import sys
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
+from experiments._command import ended
 from experiments.samplers import _cost, _figures, _methods, _problems, _settings
 from experiments.samplers._rows import write_csv
 
 
 def main(argv) -> int:
-    """Runs the experiment on command-line words; the exit code: 0, 2 for a user's error, 130."""
-    try:
-        settings = _settings.parse(argv)
-        folder = pathlib.Path(settings.run)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not settings.only_cost:
-            with jax.enable_x64(True):
-                compare(settings, folder)
-                orders(settings, folder)
-        if settings.cost or settings.only_cost:
-            _cost.write(folder)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"experiments.samplers: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the experiment on command-line words; the exit code."""
+    return ended("experiments.samplers", run, argv)
+
+
+def run(argv) -> None:
+    """The comparison that command-line words ask for."""
+    settings = _settings.parse(argv)
+    folder = pathlib.Path(settings.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not settings.only_cost:
+        with jax.enable_x64(True):
+            compare(settings, folder)
+            orders(settings, folder)
+    if settings.cost or settings.only_cost:
+        _cost.write(folder)
 
 
 def compare(settings, folder):

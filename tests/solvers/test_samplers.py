@@ -11,27 +11,12 @@ import numpy as np
 import problems
 import pytest
 import scipy.integrate
+from twins import EDM, VP, X, denoise, noise, schedule
 
 import jaxgen as jg
 from jaxgen.solvers import exponential
 
-VP, EDM = jg.processes.scalar.vp(), jg.processes.scalar.edm()
 TS = jg.grids.power(VP, 7, rho=3.0)
-X = np.array([1.3, -0.4, 0.2])
-
-
-def denoise(x, t):
-    return np.tanh(x + 0.1) * (1 - t / 2)
-
-
-def schedule(t):
-    alpha, sigma = VP.transition(np.asarray(t))
-    return alpha, sigma, np.log(alpha / sigma)
-
-
-def noise(x, t):
-    alpha, sigma, _ = schedule(t)
-    return (x - alpha * denoise(x, t)) / sigma
 
 
 def time_of(lam):

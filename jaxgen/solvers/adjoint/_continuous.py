@@ -16,11 +16,11 @@ import numpy as np
 from jaxgen.math import apply, contract, namespace, on_host, total, working_dtype
 from jaxgen.processes import data_part, num_blocks
 from jaxgen.solvers._solve import check_inside, check_stops, solve
+from jaxgen.solvers._tables._frame import frame
+from jaxgen.solvers._tables._moments import carry, ramped
+from jaxgen.solvers._tables._options import CLOCKS, HOLDS, choose, whole_order
+from jaxgen.solvers._tables._table import hold_prediction, reading
 from jaxgen.solvers.exponential import adams_bashforth
-from jaxgen.solvers.exponential._frame import frame
-from jaxgen.solvers.exponential._moments import carry, ramped
-from jaxgen.solvers.exponential._options import CLOCKS, HOLDS, choose, whole_order
-from jaxgen.solvers.exponential._table import hold_prediction, reading
 
 STATES = ("backsolve", "stored")
 

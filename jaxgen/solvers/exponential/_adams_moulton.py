@@ -1,8 +1,8 @@
 """Exponential Adams predictors and correctors in any clock, one evaluation a step."""
 
-from jaxgen.solvers.exponential._frame import frame
-from jaxgen.solvers.exponential._moments import ramped
-from jaxgen.solvers.exponential._options import (
+from jaxgen.solvers._tables._frame import frame
+from jaxgen.solvers._tables._moments import ramped
+from jaxgen.solvers._tables._options import (
     CLOCKS,
     HOLDS,
     STARTS,
@@ -12,7 +12,7 @@ from jaxgen.solvers.exponential._options import (
     planner,
     whole_order,
 )
-from jaxgen.solvers.exponential._table import table
+from jaxgen.solvers._tables._table import table
 from jaxgen.solvers.exponential._unipc import corrected_rows
 
 

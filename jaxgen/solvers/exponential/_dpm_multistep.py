@@ -1,9 +1,9 @@
 """Multistep DPM-Solver and DPM-Solver++: second order by relaxation, third by Taylor expansion."""
 
 from jaxgen.math import namespace
-from jaxgen.solvers.exponential._frame import frame, log_gain
-from jaxgen.solvers.exponential._moments import carry, ramped, widen
-from jaxgen.solvers.exponential._options import (
+from jaxgen.solvers._tables._frame import frame, log_gain
+from jaxgen.solvers._tables._moments import carry, ramped, relaxed, widen
+from jaxgen.solvers._tables._options import (
     HOLDS,
     STARTS,
     choose,
@@ -11,7 +11,7 @@ from jaxgen.solvers.exponential._options import (
     planner,
     whole_order,
 )
-from jaxgen.solvers.exponential._table import TableRow, reading, table
+from jaxgen.solvers._tables._table import TableRow, reading, table
 
 
 def dpm_solver_multistep(process, denoiser, *, order=3, hold="eps", compat=False, start="ramp"):
@@ -51,7 +51,7 @@ def _multistep(name, process, denoiser, nodes, hold, compat, start):
     def build(process, ts):
         parts = frame(process, ts, hold=hold, clock="t" if nodes == 2 else "log_snr")
         clock = log_gain(process, ts)
-        weights = _relaxed(parts.force, clock[1:] - clock[:-1])
+        weights = relaxed(parts.force, clock[1:] - clock[:-1])
         if nodes == 3:
             third = ramped(parts, 3, lambda nodes: range(0, -nodes, -1))[2:]
             if compat:
@@ -72,16 +72,6 @@ def _multistep(name, process, denoiser, nodes, hold, compat, start):
         order=order,
         evaluations=counted(nodes, start),
     )
-
-
-def _relaxed(force, h):
-    """Moments [n, 2, ...] of the prediction held at its value extrapolated to the middle of each
-    step h [n] in log-SNR; the first step has no past.
-    """
-    xp = namespace(force, h)
-    lean = xp.concatenate([0 * h[:1], h[1:] / (2 * h[:-1])])
-    lean = lean.reshape((-1,) + (1,) * (force.ndim - 1))
-    return xp.stack([force * (1 + lean), -force * lean], 1)
 
 
 def _half_of_second_difference(clock, third):

@@ -17,7 +17,7 @@ import numpy as np
 from jaxgen.math import apply, is_concrete, namespace, total
 from jaxgen.processes import data_part, num_blocks
 from jaxgen.solvers._solve import check_inside, guarded
-from jaxgen.solvers.exponential._table import TableInfo
+from jaxgen.solvers._tables._table import TableInfo
 from jaxgen.types import Solver
 
 

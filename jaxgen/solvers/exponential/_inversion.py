@@ -17,10 +17,10 @@ import jax
 
 from jaxgen.math import apply, namespace, total
 from jaxgen.solvers._solve import guarded
-from jaxgen.solvers.exponential._frame import frame
-from jaxgen.solvers.exponential._moments import carry
-from jaxgen.solvers.exponential._options import planner
-from jaxgen.solvers.exponential._table import TableInfo
+from jaxgen.solvers._tables._frame import frame
+from jaxgen.solvers._tables._moments import carry
+from jaxgen.solvers._tables._options import planner
+from jaxgen.solvers._tables._table import TableInfo
 from jaxgen.types import Solver
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 
 from jaxgen.math import gauss_legendre, namespace
-from jaxgen.solvers.exponential._frame import NODES, frame
-from jaxgen.solvers.exponential._moments import carry, ramped
+from jaxgen.solvers._tables._frame import NODES, frame
+from jaxgen.solvers._tables._moments import carry, ramped
+from jaxgen.solvers._tables._options import choose, planner, whole_order
+from jaxgen.solvers._tables._table import TableRow, reading, table
 from jaxgen.solvers.exponential._multistep import adams_bashforth
-from jaxgen.solvers.exponential._options import choose, planner, whole_order
-from jaxgen.solvers.exponential._table import TableRow, reading, table
 
 # Adams-Bashforth on evenly spaced stops, the latest first.
 EVEN = (

@@ -7,10 +7,10 @@ with the Lagrange polynomials l_j on the last `order` stops in the chosen clock.
 Chen 2023, arXiv 2204.13902, equations 14-16; for blocks derived (see `_frame`).
 """
 
-from jaxgen.solvers.exponential._density import density_row
-from jaxgen.solvers.exponential._frame import frame
-from jaxgen.solvers.exponential._moments import carry, ramped
-from jaxgen.solvers.exponential._options import (
+from jaxgen.solvers._tables._density import density_row
+from jaxgen.solvers._tables._frame import frame
+from jaxgen.solvers._tables._moments import carry, ramped
+from jaxgen.solvers._tables._options import (
     CLOCKS,
     HOLDS,
     STARTS,
@@ -19,7 +19,7 @@ from jaxgen.solvers.exponential._options import (
     planner,
     whole_order,
 )
-from jaxgen.solvers.exponential._table import TableRow, reading, table
+from jaxgen.solvers._tables._table import TableRow, reading, table
 
 
 def adams_bashforth(

@@ -3,11 +3,11 @@
 import numpy as np
 
 from jaxgen.math import namespace
-from jaxgen.solvers.exponential._frame import frame, log_gain
-from jaxgen.solvers.exponential._moments import moments
-from jaxgen.solvers.exponential._options import HOLDS, choose, planner
+from jaxgen.solvers._tables._frame import frame, log_gain
+from jaxgen.solvers._tables._moments import moments
+from jaxgen.solvers._tables._options import HOLDS, choose, planner
+from jaxgen.solvers._tables._table import table
 from jaxgen.solvers.exponential._runge_kutta import stage_times, staged
-from jaxgen.solvers.exponential._table import table
 
 
 def refined(process, denoiser, *, hold="x0"):

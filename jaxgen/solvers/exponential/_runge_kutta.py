@@ -4,10 +4,10 @@ import numpy as np
 
 from jaxgen.math import invert, namespace
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._frame import columns, frame, log_gain
-from jaxgen.solvers.exponential._moments import carry
-from jaxgen.solvers.exponential._options import CLOCKS, HOLDS, choose, planner
-from jaxgen.solvers.exponential._table import Stages, reading, rows_of_stages, table
+from jaxgen.solvers._tables._frame import columns, frame, log_gain
+from jaxgen.solvers._tables._moments import carry
+from jaxgen.solvers._tables._options import CLOCKS, HOLDS, choose, planner
+from jaxgen.solvers._tables._table import Stages, reading, rows_of_stages, table
 
 # Order, weights of the stages (the abscissae are their row sums), weights of the step.
 TABLEAUS = {

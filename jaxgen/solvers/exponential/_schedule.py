@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from jaxgen.solvers.exponential._options import CLOCKS, HOLDS
+from jaxgen.solvers._tables._options import CLOCKS, HOLDS
 
 RELAXATIONS = ("none", "bh1", "bh2")
 HIGHEST = 6

@@ -7,12 +7,12 @@ evaluations made since.
 import numpy as np
 
 from jaxgen.math import namespace
-from jaxgen.solvers.exponential._frame import frame, log_gain
-from jaxgen.solvers.exponential._moments import moments
+from jaxgen.solvers._tables._frame import frame, log_gain
+from jaxgen.solvers._tables._moments import moments
+from jaxgen.solvers._tables._options import HOLDS, choose, planner, whole_order
+from jaxgen.solvers._tables._table import table
 from jaxgen.solvers.exponential._multistep import adams_bashforth
-from jaxgen.solvers.exponential._options import HOLDS, choose, planner, whole_order
 from jaxgen.solvers.exponential._runge_kutta import stage_times, staged
-from jaxgen.solvers.exponential._table import table
 
 NODES = 8  # quadrature points between stages
 SHARES = {2: (0, 1 / 2), 3: (0, 1 / 3, 2 / 3)}

@@ -3,9 +3,9 @@ further cost.
 """
 
 from jaxgen.math import namespace
-from jaxgen.solvers.exponential._frame import frame
-from jaxgen.solvers.exponential._moments import carry, ramped
-from jaxgen.solvers.exponential._options import (
+from jaxgen.solvers._tables._frame import frame
+from jaxgen.solvers._tables._moments import carry, ramped, scaled
+from jaxgen.solvers._tables._options import (
     HOLDS,
     STARTS,
     check_span,
@@ -14,7 +14,7 @@ from jaxgen.solvers.exponential._options import (
     planner,
     whole_order,
 )
-from jaxgen.solvers.exponential._table import TableRow, reading, table
+from jaxgen.solvers._tables._table import TableRow, reading, table
 
 VARIANTS = ("bh1", "bh2")
 
@@ -84,7 +84,7 @@ def corrected_rows(process, ts, parts, predict, correct, hold, span=None):
     change = xp.concatenate([change[:, :1], change[:, 1:] - predicted], 1)
     if span is not None:
         inside = (span[0] <= ts[1:]) & (ts[1:] <= span[1]) if len(span) else 0 * ts[1:]
-        change = change * inside.reshape((-1,) + (1,) * (change.ndim - 1))
+        change = scaled(change, inside)
     change = xp.concatenate([0 * change[:1], change[:-1]])  # at the arrival of the row before
     weights = xp.concatenate([predicted, 0 * predicted[:, :1]], 1) + carry(parts.step, change)
     read = reading(process, parts.phi[:-1], parts.root[:-1]) if hold == "eps" else None
@@ -99,14 +99,13 @@ def _halve(parts, predict, correct, p, hold, variant):
     h = parts.clock[1:] - parts.clock[:-1]
     signed = h if hold == "eps" else -h
     scale = signed / xp.expm1(signed) if variant == "bh1" else xp.ones_like(h)
-    half = parts.force * (scale / 2).reshape((-1,) + (1,) * (parts.force.ndim - 1))
+    half = scaled(parts.force, scale / 2)
     n = h.shape[0]
     m = n if p == 1 else 1  # the steps corrected with one past node
     one = _columns(xp, correct[:m], [half[:m], parts.force[:m] - half[:m]])
     correct = xp.concatenate([one, correct[m:]])
     m = min({1: 1, 2: n}.get(p, 2), n)  # the steps from 1 to m - 1 are predicted with two nodes
-    ratio = (h[1:m] / h[: m - 1]).reshape((-1,) + (1,) * (parts.force.ndim - 1))
-    back = half[1:m] * ratio
+    back = scaled(half[1:m], h[1:m] / h[: m - 1])
     two = _columns(xp, predict[1:m], [parts.force[1:m] + back, -back])
     return xp.concatenate([predict[:1], two, predict[m:]]), correct
 

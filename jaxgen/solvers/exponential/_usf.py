@@ -14,12 +14,12 @@ import numpy as np
 
 from jaxgen.math import gauss_legendre, namespace
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._frame import NODES, frame, log_gain
+from jaxgen.solvers._tables._frame import NODES, frame, log_gain
+from jaxgen.solvers._tables._moments import carry, moments
+from jaxgen.solvers._tables._options import planner
+from jaxgen.solvers._tables._table import reading
 from jaxgen.solvers.exponential._general import GeneralRow, general, unheld
-from jaxgen.solvers.exponential._moments import carry, moments
-from jaxgen.solvers.exponential._options import planner
 from jaxgen.solvers.exponential._schedule import check_schedule, reach
-from jaxgen.solvers.exponential._table import reading
 
 
 def usf(process, denoiser, *, schedule):

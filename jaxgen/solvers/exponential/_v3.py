@@ -20,9 +20,9 @@ from numpy.polynomial import chebyshev, legendre
 from jaxgen.math import gauss_legendre, invert, is_concrete, lagrange, on_host, working_dtype
 from jaxgen.processes import num_blocks
 from jaxgen.solvers._solve import guarded
-from jaxgen.solvers.exponential._frame import NODES, log_gain
-from jaxgen.solvers.exponential._options import STARTS, choose, counted, planner, whole_order
-from jaxgen.solvers.exponential._table import TableInfo, TableState
+from jaxgen.solvers._tables._frame import NODES, log_gain
+from jaxgen.solvers._tables._options import STARTS, choose, counted, planner, whole_order
+from jaxgen.solvers._tables._table import TableInfo, TableState
 from jaxgen.types import Solver
 
 

@@ -4,8 +4,8 @@ predicted data.
 
 from jaxgen.math import namespace
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._noise import remainder, square_root
-from jaxgen.solvers.exponential._table import TableRow, table
+from jaxgen.solvers._tables._noise import remainder, square_root
+from jaxgen.solvers._tables._table import TableRow, table
 from jaxgen.solvers.sde._options import planner, with_path
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import apply, is_concrete, namespace, on_host, total, working_dtype
-from jaxgen.solvers.exponential._frame import log_gain
-from jaxgen.solvers.exponential._table import TableRow, noise_like
+from jaxgen.solvers._tables._frame import log_gain
+from jaxgen.solvers._tables._table import TableRow, noise_like
 from jaxgen.solvers.sde._options import choose
 from jaxgen.types import Solver
 

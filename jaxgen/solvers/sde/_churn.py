@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from jaxgen.math import apply, invert, namespace, total
-from jaxgen.solvers.exponential._frame import frame, log_gain
-from jaxgen.solvers.exponential._moments import carry, moments
-from jaxgen.solvers.exponential._noise import forward_kernel
-from jaxgen.solvers.exponential._table import TableInfo, TableRow, noise_like, reading, table
+from jaxgen.solvers._tables._frame import frame, log_gain
+from jaxgen.solvers._tables._moments import carry, moments, scaled
+from jaxgen.solvers._tables._noise import forward_kernel
+from jaxgen.solvers._tables._table import TableInfo, TableRow, noise_like, reading, table
 from jaxgen.solvers.sde._options import number_in, planner
 from jaxgen.types import Solver
 
@@ -51,7 +51,7 @@ def edm_churn(process, denoiser, *, churn=20.0, t_low=0.0, t_high=math.inf, nois
         peaks = _peaks(process, ts[:-1], share)
         lift, kick = forward_kernel(process, ts[:-1], peaks)
         raised = noise_scale * (peaks > ts[:-1])  # rounding is no noise
-        kick = kick * raised.reshape((-1,) + (1,) * (kick.ndim - 1))
+        kick = scaled(kick, raised)
         return ChurnRow(ts[:-1], ts[1:], lift, kick, _heun(process, peaks, ts[1:]))
 
     plan = planner("edm_churn", process, build, churn, t_low, t_high, noise_scale)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgen.math import working_dtype
 from jaxgen.predictions import as_score
-from jaxgen.solvers.exponential._table import noise_like
+from jaxgen.solvers._tables._table import noise_like
 from jaxgen.solvers.sde._options import number_in, whole_order
 from jaxgen.types import Solver
 
@@ -43,7 +43,7 @@ def predictor_corrector(solver, make_kernel, *, steps=1):
     steps is an integer from 0; and, from plan, when the solver's rows are stages of a step.
     Source: Song et al. 2021, arXiv 2011.13456, algorithm 1.
     """
-    whole_order("predictor_corrector", "steps", steps, 0, 10**6)
+    whole_order("predictor_corrector", steps, 0, 10**6, option="steps")
 
     def plan(ts):
         rows = solver.plan(ts)

@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxgen.math import data_column, namespace
 from jaxgen.processes import channel_at, num_blocks
-from jaxgen.solvers.exponential._table import TableRow, table
+from jaxgen.solvers._tables._table import TableRow, table
 from jaxgen.solvers.sde._options import planner, with_path
 
 

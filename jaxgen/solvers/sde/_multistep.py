@@ -11,11 +11,11 @@ measured.
 
 from jaxgen.math import namespace
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._frame import frame, log_gain
-from jaxgen.solvers.exponential._moments import carry, ramped
-from jaxgen.solvers.exponential._noise import square_root
-from jaxgen.solvers.exponential._options import CLOCKS, HOLDS
-from jaxgen.solvers.exponential._table import table
+from jaxgen.solvers._tables._frame import frame, log_gain
+from jaxgen.solvers._tables._moments import carry, ramped, relaxed
+from jaxgen.solvers._tables._noise import square_root
+from jaxgen.solvers._tables._options import CLOCKS, HOLDS
+from jaxgen.solvers._tables._table import table
 from jaxgen.solvers.sde._options import (
     check_level,
     choose,
@@ -24,7 +24,6 @@ from jaxgen.solvers.sde._options import (
     number_in,
     planner,
     rows,
-    scaled,
     whole_order,
 )
 
@@ -43,7 +42,7 @@ def exponential_sde(process, denoiser, *, order=2, tau=1.0, hold="x0", clock="lo
     Source: Xue et al. 2023, arXiv 2309.05019, section 5.1; hold "eps" and blocks derived.
     """
     name = "exponential_sde"
-    whole_order(name, "order", order, 1, 6)
+    whole_order(name, order)
     choose(name, "hold", hold, HOLDS)
     choose(name, "clock", clock, CLOCKS)
     check_level(name, tau)
@@ -70,13 +69,10 @@ def sde_dpmpp_2m(process, denoiser):
     """
 
     def build(process, ts):
-        xp = namespace(process, ts)
         parts = frame(process, ts, hold="x0", clock="t", tau=1.0)
         lam = log_gain(process, ts)
-        h = lam[1:] - lam[:-1]
-        lean = xp.concatenate([0 * ts[:1], h[1:] / (2 * h[:-1])])
-        weights = [scaled(parts.force, 1 + lean), -scaled(parts.force, lean)]
-        return rows(process, ts, parts, carry(parts.base[1:], xp.stack(weights, 1)), "x0", 1.0)
+        weights = relaxed(parts.force, lam[1:] - lam[:-1])
+        return rows(process, ts, parts, carry(parts.base[1:], weights), "x0", 1.0)
 
     return table(
         process, denoiser, planner("sde_dpmpp_2m", process, build), width=2, hold="x0", order=2

@@ -1,41 +1,19 @@
 """What the samplers of the reverse-time family share: checks, noise levels, and rows."""
 
 import functools
-import math
 
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.math import is_concrete, namespace, on_host
-from jaxgen.solvers._solve import check_inside
-from jaxgen.solvers.exponential import _options as options
-from jaxgen.solvers.exponential._frame import noiseless
-from jaxgen.solvers.exponential._noise import path_rows
-from jaxgen.solvers.exponential._table import TableRow, reading
+from jaxgen.math import is_concrete, namespace
+from jaxgen.solvers._tables import _options as options
+from jaxgen.solvers._tables._frame import noiseless
+from jaxgen.solvers._tables._noise import path_rows
+from jaxgen.solvers._tables._table import TableRow, reading
 
 choose = functools.partial(options.choose, door="sde")
-
-
-def whole_order(name, option, value, low, high):
-    """Raises ValueError unless low <= value <= high is an integer. Source: definition."""
-    if not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(
-            f"solvers.sde.{name}: {option} must be an integer from {low} to {high}; got {value!r}"
-        )
-
-
-def number_in(name, option, value, low=0.0, high=math.inf, *, door="sde"):
-    """Raises ValueError unless a concrete number [] is finite and lies in [low, high].
-
-    Source: definition.
-    """
-    if not is_concrete(value):
-        return
-    if np.ndim(value) or not low <= float(value) <= high or np.isinf(float(value)):
-        wanted = f"from {low}" + (f" to {high}" if high < math.inf else " and finite")
-        raise ValueError(
-            f"solvers.{door}.{name}: {option} must be a number {wanted}; got {value!r}"
-        )
+whole_order = functools.partial(options.whole_order, door="sde")
+number_in = functools.partial(options.number_in, door="sde")
+planner = functools.partial(options.planner, door="sde", falling=True)
 
 
 def check_level(name, tau):
@@ -55,31 +33,6 @@ def claimed(order, tau):
     """
     still = not callable(tau) and noiseless(tau)
     return order if still else min(order, 2)
-
-
-def planner(name, process, build, *numbers, door="sde"):
-    """plan(ts [n + 1]) -> rows: checks that the stops fall inside the process, and computes
-    build(process, ts, *numbers) on the host. Numbers [] may be traced, or functions of t.
-
-    Source: definition.
-    """
-    where = [i for i, number in enumerate(numbers) if not callable(number)]
-    given = [numbers[i] for i in where]
-
-    def plan(ts):
-        check_inside(f"solvers.{door}.{name}", process, ts, falling=True)
-
-        def whole(process, ts, given):
-            filled = list(numbers)
-            for i, number in zip(where, given, strict=True):
-                filled[i] = number
-            if not is_concrete(given):
-                ts = jnp.asarray(ts)
-            return build(process, ts, *filled)
-
-        return on_host(whole, process, ts, given)
-
-    return plan
 
 
 def levels(tau, ts):
@@ -115,8 +68,3 @@ def with_path(process, ts, row, tau):
     if silent:
         return row
     return row._replace(path=path_rows(process, ts, row.propagate, row.weights, row.noise))
-
-
-def scaled(leaf, factors):
-    """Leaf [n, ...] times factors [n]. Source: definition."""
-    return leaf * factors.reshape((-1,) + (1,) * (leaf.ndim - 1))

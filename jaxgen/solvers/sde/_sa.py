@@ -1,9 +1,9 @@
 """SA-Solver: a stochastic exponential Adams predictor and corrector, one evaluation a step."""
 
-from jaxgen.solvers.exponential._frame import frame
-from jaxgen.solvers.exponential._moments import carry, ramped, widen
-from jaxgen.solvers.exponential._options import HOLDS
-from jaxgen.solvers.exponential._table import table
+from jaxgen.solvers._tables._frame import frame
+from jaxgen.solvers._tables._moments import carry, ramped, widen
+from jaxgen.solvers._tables._options import HOLDS
+from jaxgen.solvers._tables._table import table
 from jaxgen.solvers.exponential._unipc import corrected_rows
 from jaxgen.solvers.sde._options import (
     check_level,
@@ -35,9 +35,9 @@ def sa_solver(process, denoiser, *, predictor_order=3, corrector_order=4, tau=1.
     derived.
     """
     name = "sa_solver"
-    whole_order(name, "predictor_order", predictor_order, 1, 6)
+    whole_order(name, predictor_order, option="predictor_order")
     if corrector_order != 0:
-        whole_order(name, "corrector_order", corrector_order, 2, 6)
+        whole_order(name, corrector_order, 2, option="corrector_order")
     choose(name, "hold", hold, HOLDS)
     check_level(name, tau)
     p, q = predictor_order, corrector_order

@@ -5,11 +5,11 @@ path between its stages.
 import numpy as np
 
 from jaxgen.math import namespace
-from jaxgen.solvers.exponential._frame import frame, log_gain
-from jaxgen.solvers.exponential._moments import carry, moments
-from jaxgen.solvers.exponential._options import CLOCKS, HOLDS
+from jaxgen.solvers._tables._frame import frame, log_gain
+from jaxgen.solvers._tables._moments import carry, moments, scaled
+from jaxgen.solvers._tables._options import CLOCKS, HOLDS
+from jaxgen.solvers._tables._table import TableRow, reading, table
 from jaxgen.solvers.exponential._runge_kutta import stage_times
-from jaxgen.solvers.exponential._table import TableRow, reading, table
 from jaxgen.solvers.sde._options import (
     check_level,
     choose,
@@ -78,7 +78,7 @@ def _stages(name, process, denoiser, tableau, hold, clock, tau):
         noise = parts.noise
         if noise is not None:
             moved = xp.asarray(np.tile(hops > 0, n), noise.dtype)  # rounding is no noise
-            noise = noise * moved.reshape((-1,) + (1,) * (noise.ndim - 1))
+            noise = scaled(noise, moved)
         read = reading(process, parts.phi[:-1], parts.root[:-1]) if hold == "eps" else None
         weights = weights.reshape(n * s, *weights.shape[2:])
         return TableRow(stops[:-1], stops[1:], read, parts.step, weights, noise)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgen.solvers._tables._options import CLOCKS, HOLDS
 from jaxgen.solvers.exponential import GeneralRow, Schedule, named_schedule, schedule, usf
-from jaxgen.solvers.exponential._options import CLOCKS, HOLDS
 from jaxgen.solvers.exponential._schedule import RELAXATIONS
 from jaxgen.solvers.search._parameters import Table
 

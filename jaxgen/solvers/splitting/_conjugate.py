@@ -1,11 +1,10 @@
 """Conjugate integrators: Euler's method in coordinates where the flow is gentle."""
 
 from jaxgen.math import gauss_legendre, namespace
-from jaxgen.solvers.exponential._frame import NODES, frame
-from jaxgen.solvers.exponential._moments import carry
-from jaxgen.solvers.exponential._table import TableRow, reading, table
-from jaxgen.solvers.sde._options import number_in, planner
-from jaxgen.solvers.splitting._options import check_blocks
+from jaxgen.solvers._tables._frame import NODES, frame
+from jaxgen.solvers._tables._moments import carry
+from jaxgen.solvers._tables._table import TableRow, reading, table
+from jaxgen.solvers.splitting._options import check_blocks, number_in, planner
 
 
 def conjugate(process, denoiser, *, shift=0.5):
@@ -20,7 +19,7 @@ def conjugate(process, denoiser, *, shift=0.5):
     lambda I). Deviation: the held noise prediction is whitened by R, as everywhere here.
     """
     check_blocks("conjugate", process)
-    number_in("conjugate", "shift", shift, -1e6, 1e6, door="splitting")
+    number_in("conjugate", "shift", shift, -1e6, 1e6)
 
     def build(process, ts, shift):
         xp = namespace(process, ts)
@@ -35,5 +34,5 @@ def conjugate(process, denoiser, *, shift=0.5):
         weights = carry(parts.base[1:], force[:, None])
         return TableRow(ts[:-1], ts[1:], read, parts.step * scale, weights)
 
-    plan = planner("conjugate", process, build, shift, door="splitting")
+    plan = planner("conjugate", process, build, shift)
     return table(process, denoiser, plan, width=1, hold="eps", order=1)

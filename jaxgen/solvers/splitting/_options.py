@@ -1,9 +1,15 @@
 """What the splitting integrators share: their checks, and the equilibrium of a process."""
 
+import functools
+
 import numpy as np
 
 from jaxgen.math import is_concrete, namespace
 from jaxgen.processes import num_blocks
+from jaxgen.solvers._tables import _options as options
+
+number_in = functools.partial(options.number_in, door="splitting")
+planner = functools.partial(options.planner, door="splitting", falling=True)
 
 
 def check_blocks(name, process):

@@ -6,10 +6,9 @@ import jax
 import numpy as np
 
 from jaxgen.math import apply, data_column, lower_inverse, namespace, total
-from jaxgen.solvers.exponential._noise import remainder
-from jaxgen.solvers.exponential._table import TableRow, noise_like, table
-from jaxgen.solvers.sde._options import planner
-from jaxgen.solvers.splitting._options import check_blocks, check_stationary, equilibrium
+from jaxgen.solvers._tables._noise import remainder
+from jaxgen.solvers._tables._table import TableRow, noise_like, table
+from jaxgen.solvers.splitting._options import check_blocks, check_stationary, equilibrium, planner
 from jaxgen.types import Solver
 
 
@@ -44,7 +43,7 @@ def sscs(process, denoiser):
         state = state._replace(x=total([apply(row.lift, state.x), kick]))
         return inner.step(key_second, state, row.row)
 
-    plan = planner("sscs", process, _rows, door="splitting")
+    plan = planner("sscs", process, _rows)
     return Solver(plan, inner.init, step, 1, lambda n: n)
 
 

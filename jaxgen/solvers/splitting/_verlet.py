@@ -4,9 +4,8 @@ import numpy as np
 
 from jaxgen.math import data_column, is_concrete, lower_inverse, namespace
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._table import TableRow, table
-from jaxgen.solvers.sde._options import planner
-from jaxgen.solvers.splitting._options import check_blocks
+from jaxgen.solvers._tables._table import TableRow, table
+from jaxgen.solvers.splitting._options import check_blocks, planner
 
 
 def verlet(process, denoiser):
@@ -27,7 +26,7 @@ def verlet(process, denoiser):
             f"solvers.splitting.{name}: the process must have two blocks; got {num_blocks(process)}"
         )
     _check_phase_space(name, process)
-    plan = planner(name, process, _rows, door="splitting")
+    plan = planner(name, process, _rows)
     return table(process, denoiser, plan, width=1, hold="x0", order=1, evaluations=lambda n: n + 1)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxgen.math import namespace
-from jaxgen.solvers.exponential._frame import columns
+from jaxgen.solvers._tables._frame import columns
 
 
 class DensityRow(NamedTuple):

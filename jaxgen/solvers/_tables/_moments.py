@@ -61,3 +61,19 @@ def carry(base, moments):
     if base.ndim == 1:
         return base[:, None] * moments
     return xp.einsum("mij,mkj...->mki...", base, moments)
+
+
+def scaled(leaf, factors):
+    """Leaf [n, ...] times factors [n]. Source: definition."""
+    return leaf * factors.reshape((-1,) + (1,) * (leaf.ndim - 1))
+
+
+def relaxed(force, h):
+    """Moments [n, 2, ...] of the prediction held at its value extrapolated to the middle of each
+    step h [n] in log-SNR; the first step has no past.
+
+    Source: Lu et al. 2022, arXiv 2211.01095, algorithm 2.
+    """
+    xp = namespace(force, h)
+    lean = xp.concatenate([0 * h[:1], h[1:] / (2 * h[:-1])])
+    return xp.stack([scaled(force, 1 + lean), -scaled(force, lean)], 1)

@@ -39,7 +39,7 @@ from jaxgen.math import (
     namespace,
 )
 from jaxgen.processes import num_blocks
-from jaxgen.solvers.exponential._noise import factor, remainder, square_root
+from jaxgen.solvers._tables._noise import factor, remainder, square_root
 
 NODES = 20
 _PARTS = 20  # hops between quadrature points are cut until there are as many as in 20 steps

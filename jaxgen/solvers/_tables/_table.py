@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jaxgen.math import apply, namespace, total
 from jaxgen.processes import num_blocks
 from jaxgen.solvers._solve import guarded
-from jaxgen.solvers.exponential._density import hold_trace, pair
-from jaxgen.solvers.exponential._frame import columns
-from jaxgen.solvers.exponential._moments import carry
-from jaxgen.solvers.exponential._noise import log_weight
+from jaxgen.solvers._tables._density import hold_trace, pair
+from jaxgen.solvers._tables._frame import columns
+from jaxgen.solvers._tables._moments import carry
+from jaxgen.solvers._tables._noise import log_weight
 from jaxgen.types import Solver
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import is_concrete, namespace, on_host
@@ -21,11 +22,26 @@ def choose(name, option, value, choices, *, door="exponential"):
         )
 
 
-def whole_order(name, order, low=1, high=6, *, door="exponential"):
+def whole_order(name, order, low=1, high=6, *, option="order", door="exponential"):
     """Raises ValueError unless low <= order <= high is an integer. Source: definition."""
     if not isinstance(order, int) or not low <= order <= high:
         raise ValueError(
-            f"solvers.{door}.{name}: order must be an integer from {low} to {high}; got {order!r}"
+            f"solvers.{door}.{name}: {option} must be an integer from {low} to {high}; "
+            f"got {order!r}"
+        )
+
+
+def number_in(name, option, value, low=0.0, high=math.inf, *, door="exponential"):
+    """Raises ValueError unless a concrete number [] is finite and lies in [low, high].
+
+    Source: definition.
+    """
+    if not is_concrete(value):
+        return
+    if np.ndim(value) or not low <= float(value) <= high or np.isinf(float(value)):
+        wanted = f"from {low}" + (f" to {high}" if high < math.inf else " and finite")
+        raise ValueError(
+            f"solvers.{door}.{name}: {option} must be a number {wanted}; got {value!r}"
         )
 
 
@@ -42,24 +58,45 @@ def check_span(name, option, span, *, door="exponential"):
         )
 
 
-def planner(name, process, build, *, order=1, start="ramp", start_order=None):
+def planner(
+    name,
+    process,
+    build,
+    *numbers,
+    order=1,
+    start="ramp",
+    start_order=None,
+    door="exponential",
+    falling=False,
+):
     """plan(ts [n + 1]) -> rows: checks the stops, adds start-up stops, and computes build(process,
-    ts) on the host.
+    ts, *numbers) on the host. Numbers [] may be traced, or functions of t.
 
-    Raises ValueError (from plan) when there are fewer steps than nodes, or stops leave [t_min,
-    t_max]. Source: definition.
+    Raises ValueError (from plan) when there are fewer steps than nodes, stops leave [t_min, t_max],
+    or rise where they must be falling. Source: definition.
     """
+    where = [i for i, number in enumerate(numbers) if not callable(number)]
+    given = [numbers[i] for i in where]
 
     def plan(ts):
         steps = np.shape(ts)[0] - 1
         if order > steps and start == "ramp":
             raise ValueError(
-                f"solvers.exponential.{name}: order must be at most the number of steps; "
+                f"solvers.{door}.{name}: order must be at most the number of steps; "
                 f"got order {order}, {steps} steps"
             )
-        check_inside(f"solvers.exponential.{name}", process, ts)
+        check_inside(f"solvers.{door}.{name}", process, ts, falling=falling)
         extra = start_steps(start_order or order, steps) if start == "exact" else 0
-        return on_host(lambda process, ts: build(process, _with_start(ts, extra)), process, ts)
+
+        def whole(process, ts, given):
+            filled = list(numbers)
+            for i, number in zip(where, given, strict=True):
+                filled[i] = number
+            if not is_concrete(given):
+                ts = jnp.asarray(ts)
+            return build(process, _with_start(ts, extra), *filled)
+
+        return on_host(whole, process, ts, given)
 
     return plan
 
