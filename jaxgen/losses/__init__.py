@@ -1,7 +1,7 @@
-"""What training minimises. Doors: `score` f(process, apply, *, kind) and `flow` f(apply), both ->
-loss_fn(params, key, x0 [*event]) -> [].
+"""What training minimises. Doors: `score` f(process, apply, *, kind), `flow` f(apply) and
+`likelihood` f(log_prob), all -> loss_fn(params, key, x0 [*event]) -> [].
 """
 
-from jaxgen.losses import flow, score
+from jaxgen.losses import flow, likelihood, score
 
-__all__ = ["flow", "score"]
+__all__ = ["flow", "likelihood", "score"]
