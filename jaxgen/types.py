@@ -29,6 +29,51 @@ class LinearForward(NamedTuple):
     t_max: Numeric  # noisy end
 
 
+class NonlinearForward(NamedTuple):
+    """A nonlinear noising process dz = f(z, t) dt + G(z, t) dw (Ito), z [*event], data at t = 0; a
+    pytree.
+
+    A coefficient G is [], a vector [d] for z [d], or a matrix: [c, c] on the leading axis of z, or
+    [d, d] on all d entries of z, flat. It has no transition: asked for one it raises ValueError.
+    Its numbers cross jit when its functions are `jax.tree_util.Partial`s of module-level functions.
+    Source: definition; Singhal et al. 2024, arXiv 2407.07998, equation 1.
+    """
+
+    drift: Callable  # (z [*event], t []) -> [*event]
+    diffusion: Callable  # (z [*event], t []) -> [], [d], [c, c] or [d, d]
+    prior: Any  # Distribution of z at t_max: the law that it forgets its start into
+    t_min: Numeric  # clean end of what is learned and sampled
+    t_max: Numeric  # noisy end
+
+    @property
+    def transition(self):
+        """Raises ValueError: only a linear process has a transition [] or [c, c] in closed form.
+
+        Source: definition.
+        """
+        raise ValueError(
+            "types.NonlinearForward: this method needs a linear process with a transition; got a "
+            "nonlinear one (see processes.nonlinear, solvers.sde.reverse, losses.score.local)"
+        )
+
+
+class DiagonalForward(NamedTuple):
+    """A linear noising process whose coefficients are diagonal in a fixed basis of the event:
+    z_t = alpha(t) x0 + sigma(t) eps with arrays alpha, sigma [*event], entry by entry; a pytree.
+
+    Every entry of the event has a scalar process of its own; z is `x [*event]`, in coordinates of
+    the basis. The three functions put the leading axes of t before those of the event.
+    Source: definition; Hoogeboom and Salimans 2022, arXiv 2209.05557, section 3.
+    """
+
+    entries: Any  # a scalar LinearForward whose numbers have leading axes [*event]
+    drift: Callable  # t [...] -> F [..., *event]
+    diffusion: Callable  # t [...] -> G [..., *event]
+    transition: Callable  # t [...] -> (alpha, sigma), each [..., *event]
+    t_min: Numeric  # clean end, of all entries
+    t_max: Numeric  # noisy end
+
+
 class Distribution(NamedTuple):
     """A law one can sample, with its log-density in nats when that is known.
 

@@ -6,6 +6,7 @@ it under any linear process: `marginal`, `denoiser`, `posterior_covariance`; sco
 follow from the denoiser.
 """
 
+from jaxgen.densities._entrywise import logistic, student_t
 from jaxgen.densities._mixture import (
     GaussianMixture,
     denoiser,
@@ -23,7 +24,9 @@ __all__ = [
     "distribution",
     "gaussian",
     "gaussian_mixture",
+    "logistic",
     "low_rank_mixture",
     "marginal",
     "posterior_covariance",
+    "student_t",
 ]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from jaxgen.math import channel
 from jaxgen.types import Distribution
@@ -95,19 +96,21 @@ def _check_weights(name, weights):
 def distribution(mixture):
     """The mixture as a `Distribution` over [d], log-density in nats. Source: definition."""
 
-    def sample(key):
-        key_component, key_floor, key_basis = jax.random.split(key, 3)
-        k = jax.random.categorical(key_component, mixture.log_weights)
-        mean = mixture.means[k]
-        flat = jnp.sqrt(mixture.floors[k]) * jax.random.normal(key_floor, mean.shape, mean.dtype)
-        along = jnp.sqrt(mixture.spectra[k])
-        return (
-            mean
-            + flat
-            + mixture.bases[k] @ (along * jax.random.normal(key_basis, along.shape, mean.dtype))
-        )
+    return Distribution(Partial(_sample, mixture), Partial(_logdensity, mixture))
 
-    return Distribution(sample, lambda x: _channel_logdensity(mixture, 1.0, 0.0, x))
+
+def _logdensity(mixture, x):
+    return _channel_logdensity(mixture, 1.0, 0.0, x)
+
+
+def _sample(mixture, key):
+    key_component, key_floor, key_basis = jax.random.split(key, 3)
+    k = jax.random.categorical(key_component, mixture.log_weights)
+    mean = mixture.means[k]
+    flat = jnp.sqrt(mixture.floors[k]) * jax.random.normal(key_floor, mean.shape, mean.dtype)
+    along = jnp.sqrt(mixture.spectra[k])
+    noise = along * jax.random.normal(key_basis, along.shape, mean.dtype)
+    return mean + flat + mixture.bases[k] @ noise
 
 
 def marginal(mixture, process, t):

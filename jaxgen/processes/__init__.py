@@ -2,10 +2,11 @@
 them.
 
 Doors: `scalar` (z = x [*event]) and `augmented` (z [c, *event], block 0 the data), both f(*numbers,
-t_min=, t_max=) -> LinearForward. The verbs take any of these processes.
+t_min=, t_max=) -> LinearForward. The verbs take any of these processes. Door `nonlinear`: any drift
+and diffusion, f(...) -> NonlinearForward, with verbs of its own.
 """
 
-from jaxgen.processes import augmented, scalar
+from jaxgen.processes import augmented, nonlinear, scalar
 from jaxgen.processes._record import (
     auxiliary_law,
     channel_at,
@@ -27,6 +28,7 @@ __all__ = [
     "lift",
     "log_snr",
     "noise_shape",
+    "nonlinear",
     "num_blocks",
     "prior",
     "scalar",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import apply, channel, data_column, is_concrete, namespace, on_host
-from jaxgen.types import Distribution
+from jaxgen.types import Distribution, NonlinearForward
 
 
 def check_times(name, t_min, t_max):
@@ -94,8 +94,12 @@ def prior(process, event_shape):
     data; log-density in nats.
 
     For a process that forgets its start this is its stationary law; for others (ve, edm) the data's
-    variance is counted as one. Independent across the entries of the event. Source: definition.
+    variance is counted as one. Independent across the entries of the event. A nonlinear process
+    states its own, of this event shape. Raises ValueError where that has another shape.
+    Source: definition.
     """
+    if isinstance(process, NonlinearForward):
+        return _stated_prior(process, event_shape)
     phi, chol = process.transition(process.t_max)
     blocks = num_blocks(process)
     column = data_column(phi, blocks=blocks is not None)
@@ -117,6 +121,16 @@ def prior(process, event_shape):
         return jnp.sum(jax.scipy.stats.norm.logpdf(white)) - size * volume
 
     return Distribution(sample, logdensity)
+
+
+def _stated_prior(process, event_shape):
+    shape = jax.eval_shape(process.prior.sample, jax.random.key(0)).shape
+    if shape != tuple(event_shape):
+        raise ValueError(
+            f"processes.prior: the prior's draws must have the shape {tuple(event_shape)}; "
+            f"got {shape}"
+        )
+    return process.prior
 
 
 def lift(process, x, eps):

@@ -8,6 +8,7 @@ weightings t -> [].
 
 from jaxgen.losses.score._denoising import denoising
 from jaxgen.losses.score._implicit import implicit, sliced
+from jaxgen.losses.score._local import local
 from jaxgen.losses.score._propagation import propagation
 from jaxgen.losses.score._times import (
     edm_weight,
@@ -21,6 +22,7 @@ __all__ = [
     "denoising",
     "edm_weight",
     "implicit",
+    "local",
     "log_normal_noise",
     "min_snr_weight",
     "propagation",

@@ -2,7 +2,8 @@
 denoiser, *, ...) -> Solver, z [*event] or [c, *event].
 
 Two functions change a Solver of this door: `brownian` gives it the noise of one path, whatever the
-grid, and `predictor_corrector` adds steps of a Markov kernel, such as `langevin`.
+grid, and `predictor_corrector` adds steps of a Markov kernel, such as `langevin`. A nonlinear
+process has `forward(process)` and `reverse(process, score_fn)`.
 """
 
 from jaxgen.solvers.sde._ancestral import ancestral
@@ -11,6 +12,7 @@ from jaxgen.solvers.sde._churn import edm_churn
 from jaxgen.solvers.sde._corrector import langevin, predictor_corrector
 from jaxgen.solvers.sde._euler_maruyama import euler_maruyama
 from jaxgen.solvers.sde._multistep import ddim_eta, exponential_sde, sde_dpmpp_2m
+from jaxgen.solvers.sde._nonlinear import forward, reverse
 from jaxgen.solvers.sde._sa import sa_solver
 from jaxgen.solvers.sde._stages import seeds, stochastic_heun
 
@@ -21,8 +23,10 @@ __all__ = [
     "edm_churn",
     "euler_maruyama",
     "exponential_sde",
+    "forward",
     "langevin",
     "predictor_corrector",
+    "reverse",
     "sa_solver",
     "sde_dpmpp_2m",
     "seeds",
