@@ -1,7 +1,8 @@
 """The ground floor: formulas that every room stands on.
 
 Where tables are computed (`on_host`, `namespace`), the phi functions of exponential integrators,
-block coefficients (scalar [] or matrix [c, c]), quadrature and interpolation, and divergences.
+block coefficients (scalar [] or matrix [c, c]), transitions of linear equations, quadrature and
+interpolation, and divergences.
 Functions of arrays take and return arrays [...]; nothing here knows of processes.
 """
 
@@ -18,6 +19,13 @@ from jaxgen.math._blocks import (
     van_loan,
     working_dtype,
 )
+from jaxgen.math._gramian import (
+    doublings_for,
+    factor_of_rows,
+    linear_transition,
+    semidefinite_factor,
+    square_root,
+)
 from jaxgen.math._host import is_concrete, iterate, namespace, on_host
 from jaxgen.math._phi import phi
 from jaxgen.math._quadrature import gauss_legendre, invert, lagrange
@@ -30,15 +38,20 @@ __all__ = [
     "contract",
     "data_column",
     "divergence",
+    "doublings_for",
+    "factor_of_rows",
     "gauss_legendre",
     "invert",
     "is_concrete",
     "iterate",
     "lagrange",
+    "linear_transition",
     "lower_inverse",
     "namespace",
     "on_host",
     "phi",
+    "semidefinite_factor",
+    "square_root",
     "total",
     "van_loan",
     "working_dtype",

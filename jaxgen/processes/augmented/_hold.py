@@ -6,14 +6,13 @@ import math
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxgen.math import gauss_legendre, is_concrete, namespace
+from jaxgen.math import is_concrete, namespace
 from jaxgen.processes._record import check_snr, check_times
+from jaxgen.processes.augmented._nilpotent import powers_of, transition
 from jaxgen.types import LinearForward
 
-_NODES = 28
 
-
-def hold(order=3, beta=6.0, inverse_mass=1.0, start=0.04, *, t_min=1e-3, t_max=1.0):
+def hold(order=3, beta=6.0, inverse_mass=1.0, start=0.04, *, t_min=None, t_max=1.0):
     """Critically damped Langevin diffusion of any order n on z [n, *event]; coefficients [n, n].
 
     dz_i = beta (gamma_i z_(i+1) - gamma_(i-1) z_(i-1)) dt, the last block also -beta xi z_n dt +
@@ -23,14 +22,17 @@ def hold(order=3, beta=6.0, inverse_mass=1.0, start=0.04, *, t_min=1e-3, t_max=1
     Raises ValueError unless order is an integer from 2 to 8, the numbers [] are positive and the
     times ordered. beta, inverse_mass and start can be learned. The transition is exact: A + a I is
     nilpotent, so a noise impulse of age s arrives as e^(-a s) times polynomials of s, and L is the
-    triangular factor (QR) of such columns, with full relative accuracy at small t. Give `order` 4
-    and more a larger t_min: the position's noise falls as t^(order - 1/2).
+    triangular factor (QR) of such columns. t_min None is 1e-3 up to order 3 and 0.012 (order - 3)
+    above, where the log-SNR is still above 16 nats with the defaults: it grows as t^(1 - 2 order),
+    and far beyond that float32 cannot hold L to 1e-4.
     Source: Shi and Liu 2024, arXiv 2404.12814; coefficients for any n from the Schwarz form of (s +
     a)^n, derived.
     """
     name = "processes.augmented.hold"
     if not isinstance(order, int) or not 2 <= order <= 8:
         raise ValueError(f"{name}: order must be an integer from 2 to 8; got {order!r}")
+    if t_min is None:
+        t_min = 1e-3 if order <= 3 else 0.012 * (order - 3)
     check_times(name, t_min, t_max)
     for label, number in {"beta": beta, "inverse_mass": inverse_mass, "start": start}.items():
         if is_concrete(number) and not number > 0:
@@ -94,29 +96,13 @@ def _transition(order, beta, inverse_mass, start, t):
     xp = namespace(beta, inverse_mass, start, t)
     matrix, rate = critical_damping(order)
     clock = beta * xp.asarray(t)
-    powers = xp.asarray(_powers(matrix + rate * np.eye(order)), clock.dtype)
-    monomials = lambda s: xp.stack([s**k for k in range(order)], -1)
-    phi = xp.einsum("...k,kij->...ij", xp.exp(-rate * clock)[..., None] * monomials(clock), powers)
-    nodes, weights = (part.reshape((1,) * clock.ndim + (-1,)) for part in gauss_legendre(_NODES))
-    ages = clock[..., None] * nodes
-    sizes = xp.exp(-rate * ages) * xp.sqrt(clock[..., None] * weights * -2 * matrix[-1, -1])
-    impulses = xp.einsum("...k,ki->...i", sizes[..., None] * monomials(ages), powers[:, :, -1])
-    begun = xp.sqrt(start + 0.0 * clock)[..., None, None] * xp.swapaxes(phi, -1, -2)[..., 1:, :]
-    rows = xp.concatenate([impulses, begun], -2) / xp.sqrt(inverse_mass)
-    norms = xp.sqrt(xp.sum(rows**2, -2, keepdims=True))
-    factor = xp.linalg.qr(rows / norms)[1] * norms
-    signs = xp.sign(xp.diagonal(factor, axis1=-2, axis2=-1))
-    return phi, xp.swapaxes(factor * signs[..., None], -1, -2)
+    powers = powers_of(matrix + rate * np.eye(order))
+    scale = 1 / xp.sqrt(inverse_mass + 0.0 * start)
+    corner = np.eye(order)[:, -1:] * math.sqrt(-2 * matrix[-1, -1])
+    begun = xp.asarray(np.eye(order)[:, 1:]) * (xp.sqrt(start) * scale)
+    return transition(powers, rate, xp.asarray(corner) * scale, begun, clock)
 
 
 def _like(xp, matrix, size):
     """A constant matrix [n, n] in the dtype and with the leading axes of size [...]."""
     return xp.asarray(matrix, size.dtype).reshape((1,) * size.ndim + matrix.shape)
-
-
-def _powers(nilpotent):
-    """N^k / k! [n, n, n] of a matrix whose n-th power is 0."""
-    powers = [np.eye(len(nilpotent))]
-    for k in range(1, len(nilpotent)):
-        powers.append(nilpotent @ powers[-1] / k)
-    return np.stack(powers)

@@ -37,9 +37,11 @@ from jaxgen.math import (
     is_concrete,
     lower_inverse,
     namespace,
+    semidefinite_factor,
+    square_root,
 )
 from jaxgen.processes import num_blocks
-from jaxgen.solvers._tables._noise import factor, remainder, square_root
+from jaxgen.solvers._tables._noise import remainder
 
 NODES = 20
 _PARTS = 20  # hops between quadrature points are cut until there are as many as in 20 steps
@@ -180,7 +182,7 @@ def _block_frame(process, ts, hold, clock, tau, nodes):
         if hold == "eps":
             force = force * (1 + tau**2)[:, None, None, None]
             squared = spread @ xp.swapaxes(spread, -1, -2) - np.eye(spread.shape[-1])[None]
-            noise = tau[:, None, None] * (chol[1:] @ factor(squared))
+            noise = tau[:, None, None] * (chol[1:] @ semidefinite_factor(squared))
         else:
             noise = remainder(chol[1:], spread)
     return Frame(u, grid_phi, root, base, step, force[:, -1], force[:, 1:-1], noise)

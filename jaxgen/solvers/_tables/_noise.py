@@ -10,7 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.math import apply, lower_inverse, namespace, total, working_dtype
+from jaxgen.math import (
+    apply,
+    lower_inverse,
+    namespace,
+    semidefinite_factor,
+    square_root,
+    total,
+    working_dtype,
+)
 from jaxgen.processes import num_blocks
 
 
@@ -80,40 +88,10 @@ def forward_kernel(process, start, end):
     return psi, remainder(chol_end, lower_inverse(chol_end) @ psi @ chol)
 
 
-def square_root(x):
-    """The square root [...] of x [...], 0 where x <= 0, with derivative 0 there.
-
-    Source: definition.
-    """
-    xp = namespace(x)
-    return xp.where(x > 0, xp.sqrt(xp.where(x > 0, x, 1.0)), 0.0)
-
-
 def remainder(chol, spread):
     """The lower factor [n, c, c] of L (I - K K^T) L^T, for L = chol and K = spread [n, c, c].
 
     Source: definition.
     """
     eye = np.eye(chol.shape[-1])[None]
-    return chol @ factor(eye - spread @ namespace(spread).swapaxes(spread, -1, -2))
-
-
-def factor(matrix):
-    """The lower triangular square root [..., c, c] of a positive semidefinite [..., c, c]; pivots
-    that rounding has made negative count as zero.
-
-    Source: Cholesky's algorithm; Higham 2002, section 10.3.
-    """
-    xp = namespace(matrix)
-    c = matrix.shape[-1]
-    zero = xp.zeros_like(matrix[..., 0, 0])
-    rows = [[zero] * c for _ in range(c)]
-    for j in range(c):
-        pivot = matrix[..., j, j] - sum(rows[j][m] ** 2 for m in range(j))
-        rows[j][j] = square_root(pivot)
-        sound = pivot > 0
-        safe = xp.where(sound, rows[j][j], 1.0)
-        for i in range(j + 1, c):
-            left = matrix[..., i, j] - sum(rows[i][m] * rows[j][m] for m in range(j))
-            rows[i][j] = xp.where(sound, left / safe, 0.0)
-    return xp.stack([xp.stack(row, -1) for row in rows], -2)
+    return chol @ semidefinite_factor(eye - spread @ namespace(spread).swapaxes(spread, -1, -2))

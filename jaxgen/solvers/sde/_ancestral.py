@@ -2,9 +2,9 @@
 predicted data.
 """
 
-from jaxgen.math import namespace
+from jaxgen.math import namespace, square_root
 from jaxgen.processes import num_blocks
-from jaxgen.solvers._tables._noise import remainder, square_root
+from jaxgen.solvers._tables._noise import remainder
 from jaxgen.solvers._tables._table import TableRow, table
 from jaxgen.solvers.sde._options import planner, with_path
 

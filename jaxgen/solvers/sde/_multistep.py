@@ -9,11 +9,10 @@ most. Source: Xue et al. 2023, arXiv 2309.05019, proposition 4.2 and section 5.1
 measured.
 """
 
-from jaxgen.math import namespace
+from jaxgen.math import namespace, square_root
 from jaxgen.processes import num_blocks
 from jaxgen.solvers._tables._frame import frame, log_gain
 from jaxgen.solvers._tables._moments import carry, ramped, relaxed
-from jaxgen.solvers._tables._noise import square_root
 from jaxgen.solvers._tables._options import CLOCKS, HOLDS
 from jaxgen.solvers._tables._table import table
 from jaxgen.solvers.sde._options import (
