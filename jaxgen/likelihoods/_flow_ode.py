@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen.math import divergence, is_concrete, working_dtype
+from jaxgen.likelihoods._options import check_count, check_grid
+from jaxgen.math import divergence, working_dtype
 from jaxgen.predictions import as_field
 from jaxgen.processes import auxiliary_law, lift, noise_shape, num_blocks
 from jaxgen.processes import prior as unit_prior
@@ -26,6 +27,7 @@ class FlowTerms(NamedTuple):
         Any  # [] standard error of `change` over the probes, 0 when exact, NaN for one probe
     )
     latent: Any  # z_T [*event] or [c, *event]
+    start: Any  # z at t_min [*event] or [c, *event]: the data, with the auxiliaries drawn
 
 
 def flow_ode(process, denoiser, ts, *, probes=None, prior=None, order=4, hold="eps", rtol=None):
@@ -59,7 +61,8 @@ def flow_ode_terms(
     divergence.
     Raises ValueError as `flow_ode`. Source: as `flow_ode`.
     """
-    _check(process, ts, probes)
+    check_grid("likelihoods.flow_ode", process, ts)
+    check_count("likelihoods.flow_ode", "probes", probes)
     run = (
         _exponential(process, denoiser, order, hold)
         if rtol is None
@@ -84,26 +87,9 @@ def flow_ode_terms(
                 if probes > 1
                 else jnp.full_like(mean, jnp.nan)
             )
-        return FlowTerms(log_prior + mean - log_q, log_prior, mean, log_q, error, latent)
+        return FlowTerms(log_prior + mean - log_q, log_prior, mean, log_q, error, latent, z)
 
     return terms
-
-
-def _check(process, ts, probes):
-    name = "likelihoods.flow_ode"
-    if jnp.ndim(ts) != 1 or len(ts) < 2:
-        raise ValueError(f"{name}: ts must have shape [n + 1], n >= 1; got shape {jnp.shape(ts)}")
-    if is_concrete(ts) and not ts[0] > ts[-1]:
-        raise ValueError(f"{name}: ts must fall from noise to data; got {ts[0]} to {ts[-1]}")
-    if is_concrete(process, ts):
-        slack = 1e-6 * (process.t_max - process.t_min)
-        if ts[-1] < process.t_min - slack or ts[0] > process.t_max + slack:
-            raise ValueError(
-                f"{name}: ts must lie in [{process.t_min}, {process.t_max}]; "
-                f"got {ts[0]} to {ts[-1]}"
-            )
-    if probes is not None and probes < 1:
-        raise ValueError(f"{name}: probes must be None or at least 1; got {probes}")
 
 
 def _exponential(process, denoiser, order, hold):

@@ -7,11 +7,15 @@ weightings t -> [].
 """
 
 from jaxgen.losses.score._denoising import denoising
+from jaxgen.losses.score._hybrid import hybrid
 from jaxgen.losses.score._implicit import implicit, sliced
 from jaxgen.losses.score._local import local
 from jaxgen.losses.score._propagation import propagation
+from jaxgen.losses.score._second_moment import LossHistory, TimeSampler, loss_second_moment
 from jaxgen.losses.score._times import (
     edm_weight,
+    likelihood_time,
+    likelihood_weight,
     log_normal_noise,
     min_snr_weight,
     snr_weight,
@@ -19,11 +23,17 @@ from jaxgen.losses.score._times import (
 )
 
 __all__ = [
+    "LossHistory",
+    "TimeSampler",
     "denoising",
     "edm_weight",
+    "hybrid",
     "implicit",
     "local",
+    "likelihood_time",
+    "likelihood_weight",
     "log_normal_noise",
+    "loss_second_moment",
     "min_snr_weight",
     "propagation",
     "sliced",

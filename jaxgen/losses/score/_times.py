@@ -2,11 +2,12 @@
 uniform number.
 """
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr, ndtri
 
-from jaxgen.math import invert
-from jaxgen.processes import log_snr
+from jaxgen.math import invert, is_concrete, working_dtype
+from jaxgen.processes import log_snr, mean_log_snr
 
 
 def uniform_time(process):
@@ -27,7 +28,8 @@ def log_normal_noise(process, mean=-1.2, std=1.2):
     """A time law u [] in [0, 1) -> t []: log(sigma / alpha) is normal with this mean and std, cut
     to the process.
 
-    For blocks sigma / alpha is gamma^(-1/2). The defaults are EDM's for images with sigma_data =
+    For blocks sigma / alpha is gamma^(-1/2), for processes diagonal in a basis exp(-mean log-SNR /
+    2). The defaults are EDM's for images with sigma_data =
     0.5. Raises ValueError when std is not positive. Source: Karras et al. 2022, arXiv 2206.00364,
     table 1 (P_mean, P_std).
     """
@@ -38,13 +40,72 @@ def log_normal_noise(process, mean=-1.2, std=1.2):
         u = jnp.asarray(u)
         ends = _ends(process, u.dtype)
         low, high = (
-            ndtr((-log_snr(process, end) / 2 - mean) / std).astype(u.dtype) for end in ends
+            ndtr((-mean_log_snr(process, end) / 2 - mean) / std).astype(u.dtype) for end in ends
         )
         log_noise = mean + std * ndtri(low + (high - low) * u)
-        t = invert(lambda t: log_snr(process, t), -2 * log_noise, *ends)
+        t = invert(lambda t: mean_log_snr(process, t), -2 * log_noise, *ends)
         return jnp.clip(t, *ends).astype(u.dtype)
 
     return law
+
+
+def likelihood_time(process, data_std=1.0):
+    """A time law u [] in [0, 1) -> t [] for the likelihood weighting: the density of t is
+    proportional to -d gamma/dt / (data_std^-2 + gamma), by its inverse distribution function.
+
+    The second factor is E|x0 - x0hat|^2 of normal data of this standard deviation, so that their
+    weighted loss is the same at all times. A large data_std spreads t evenly in log-SNR. Raises
+    ValueError when data_std is not positive.
+    Source: Song et al. 2021, arXiv 2101.09258, appendix A (times by importance); Kingma et al.
+    2021, arXiv 2107.00630, equation 17 for the weighting; this density is derived.
+    """
+    _check_std("likelihood_time", data_std)
+
+    def law(u):
+        u = jnp.asarray(u)
+        ends = _ends(process, u.dtype)
+        at = lambda t: _loudness(process, data_std, t)
+        clean, noisy = (at(end) for end in ends)
+        t = invert(at, clean + (noisy - clean) * u, *ends)
+        return jnp.clip(t, *ends).astype(u.dtype)
+
+    return law
+
+
+def likelihood_weight(process, data_std=None):
+    """The weighting t [] -> [] of the x0 error that makes a denoising loss the diffusion term of
+    the ELBO, nats per dimension: -d gamma/dt / 2, over the density of t.
+
+    Args: data_std: None for times drawn from `uniform_time`, else that of the `likelihood_time`
+    they are drawn from. Raises ValueError when it is not positive.
+    Source: Kingma et al. 2021, arXiv 2107.00630, equations 15 and 17; for blocks derived.
+    """
+    if data_std is None:
+
+        def uniform(t):
+            dtype = working_dtype(1.0 * t)
+            t, (low, high) = jnp.asarray(t, dtype), _ends(process, dtype)
+            level, slope = jax.jvp(lambda t: log_snr(process, t), (t,), (jnp.ones_like(t),))
+            return -slope * jnp.exp(level) / 2 * (high - low)
+
+        return uniform
+    _check_std("likelihood_weight", data_std)
+
+    def by_importance(t):
+        clean, noisy = (_loudness(process, data_std, end) for end in (process.t_min, process.t_max))
+        return (jnp.exp(log_snr(process, t)) + data_std**-2.0) / 2 * (clean - noisy)
+
+    return by_importance
+
+
+def _loudness(process, data_std, t):
+    """log(1 + data_std^2 gamma): its derivative by gamma is 1 / (data_std^-2 + gamma)."""
+    return jax.nn.softplus(log_snr(process, t) + 2 * jnp.log(data_std))
+
+
+def _check_std(name, data_std):
+    if is_concrete(data_std) and not data_std > 0:
+        raise ValueError(f"losses.score.{name}: data_std must be positive; got {data_std}")
 
 
 def _ends(process, dtype):
