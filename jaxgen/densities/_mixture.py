@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxgen.densities import _dense
 from jaxgen.math import channel
-from jaxgen.types import Distribution
+from jaxgen.types import DiagonalForward, Distribution
 
 
 class GaussianMixture(NamedTuple):
@@ -95,7 +96,6 @@ def _check_weights(name, weights):
 
 def distribution(mixture):
     """The mixture as a `Distribution` over [d], log-density in nats. Source: definition."""
-
     return Distribution(Partial(_sample, mixture), Partial(_logdensity, mixture))
 
 
@@ -125,13 +125,16 @@ def marginal(mixture, process, t):
         key_data, key_noise = jax.random.split(key)
         x0 = distribution(mixture).sample(key_data)
         phi, chol = (jnp.asarray(part) for part in process.transition(t))
-        if phi.ndim == 0:
+        if phi.ndim < 2:
             return phi * x0 + chol * jax.random.normal(key_noise, x0.shape, x0.dtype)
         eps = jax.random.normal(key_noise, (phi.shape[0], *x0.shape), x0.dtype)
         return jnp.outer(phi[:, 0], x0) + chol @ eps
 
     def logdensity(z):
         part = _channel(process, t)
+        if _by_entry(process):
+            log_p = _dense.channel_logdensity(mixture, part.gain, part.read * z)
+            return log_p + jnp.sum(jnp.log(part.whiten))
         heard = jnp.tensordot(part.read, z, part.read.ndim)
         log_p = _channel_logdensity(mixture, part.gain, 1.0, heard)
         if part.read.ndim == 0:
@@ -154,6 +157,9 @@ def denoiser(mixture, process):
 
     def exact(z, t):
         part = _channel(process, t)
+        if _by_entry(process):
+            heard = (part.read * z).astype(z.dtype)
+            return _dense.posterior(mixture, part.gain, heard)[0]
         heard = jnp.tensordot(part.read, z, part.read.ndim)
         return _posterior(mixture, jnp.asarray(part.gain, heard.dtype), heard)[0]
 
@@ -168,6 +174,10 @@ def posterior_covariance(mixture, process):
 
     def exact(z, t):
         part = _channel(process, t)
+        if _by_entry(process):
+            mean, shares, means, covs = _dense.posterior(mixture, part.gain, part.read * z)
+            spread = means - mean[None]
+            return jnp.einsum("k,kde->de", shares, covs + spread[:, None] * spread[..., None])
         heard = jnp.tensordot(part.read, z, part.read.ndim)
         mean, responsibilities, means, shrunk_floor, shrunk_spectrum = _posterior(
             mixture, part.gain, heard
@@ -185,6 +195,18 @@ def posterior_covariance(mixture, process):
 def _channel(process, t):
     phi, chol = process.transition(t)
     return channel(phi, chol, blocks=jnp.ndim(phi) == 2)
+
+
+def _by_entry(process):
+    """Whether the process has a gain [d] of its own for each entry of its event."""
+    if not isinstance(process, DiagonalForward):
+        return False
+    if len(np.shape(process.entries.t_max)) != 1:
+        raise ValueError(
+            "densities: mixtures are laws of flat vectors [d]; got a process of event "
+            f"{np.shape(process.entries.t_max)}"
+        )
+    return True
 
 
 def _along(mixture, gain, noise, heard):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from jaxgen.math import channel_log_gain, invert, is_concrete, namespace, on_host
+from jaxgen.types import DiagonalForward
 
 
 def uniform(process, n, *, t_min=None, t_max=None):
@@ -74,6 +75,9 @@ def in_gain(name, process, n, t_min, t_max, spread):
     def place(process, lo, hi, s):
         def log_gain(t):
             phi, chol = process.transition(t)
+            if isinstance(process, DiagonalForward):  # by the mean over the entries
+                gains = channel_log_gain(phi, chol, blocks=False)
+                return namespace(gains).mean(gains, tuple(range(np.ndim(t), gains.ndim)))
             return channel_log_gain(phi, chol, blocks=np.ndim(phi) > np.ndim(t))
 
         first, last = log_gain(lo), log_gain(hi)

@@ -79,14 +79,27 @@ def channel_log_gain(phi, chol, *, blocks):
     return namespace(gain).log(gain)
 
 
-def apply(coefficient, z):
+def apply(coefficient, z, *, entries=False):
     """coefficient @ z: [] scales any tree, [c, c] mixes the leading axis of z [c, *event], and [c]
     makes [c, *event] of an [*event].
 
-    A [c] vector is told from a [c, c] matrix by its rank. The product is computed in at least
-    float32 and handed back in the dtype of z. Source: definition.
+    A [c] vector is told from a [c, c] matrix by its rank. With entries=True an [*event] coefficient
+    multiplies z [*event] entry by entry; raises ValueError on another shape. The product is
+    computed in at least float32 and handed back in the dtype of z. Source: definition.
     """
-    return jax.tree.map(lambda leaf: _apply(coefficient, leaf), z)
+    multiply = _entrywise if entries else _apply
+    return jax.tree.map(lambda leaf: multiply(coefficient, leaf), z)
+
+
+def _entrywise(coefficient, z):
+    z, dtype = jnp.asarray(z), working_dtype(z)
+    coefficient = jnp.asarray(coefficient, dtype)
+    if coefficient.ndim and coefficient.shape != z.shape:
+        raise ValueError(
+            "math.apply: a coefficient for each entry must have the shape of the event; "
+            f"got {coefficient.shape} for {z.shape}"
+        )
+    return (coefficient * z.astype(dtype)).astype(z.dtype)
 
 
 def _apply(coefficient, z):
@@ -102,12 +115,14 @@ def _apply(coefficient, z):
     return out.astype(z.dtype)
 
 
-def contract(row, z):
-    """Row . z: [] scales z, [c] sums the leading axis of z [c, *event] to [*event].
+def contract(row, z, *, entries=False):
+    """Row . z: [] scales z, [c] sums the leading axis of z [c, *event] to [*event], and with
+    entries=True [*event] multiplies z entry by entry.
 
-    Source: definition.
+    Raises ValueError as `apply`. Source: definition.
     """
-    return jax.tree.map(lambda leaf: _contract(row, jnp.asarray(leaf)), z)
+    multiply = _entrywise if entries else _contract
+    return jax.tree.map(lambda leaf: multiply(row, jnp.asarray(leaf)), z)
 
 
 def _contract(row, z):

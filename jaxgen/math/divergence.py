@@ -4,6 +4,8 @@ Door: f(...) -> estimator(fn, z) -> (fn(z), trace). For fn: [*event] -> [*event]
 for a function of blocks, fn: [c, *event] -> [*event], it is [c], one trace for each block of the
 input. The Hutchinson estimator puts its k probes on a leading axis, so that their spread is the
 standard error. Everything is forward mode: gradients of convolutions inside scans are slow on CPU.
+With estimator(fn, z, entries=True) `exact` and `hutchinson` give the diagonal of the Jacobian in
+place of its trace, [*event] or [k, *event], for fn: [*event] -> [*event].
 """
 
 import jax
@@ -23,7 +25,7 @@ def exact(*, chunk=None):
     if chunk is not None and chunk < 1:
         raise ValueError(f"divergence.exact: chunk must be at least 1; got {chunk}")
 
-    def estimator(fn, z):
+    def estimator(fn, z, *, entries=False):
         value, push = jax.linearize(fn, z)
         blocks = value.shape != z.shape
         size = value.size
@@ -33,12 +35,14 @@ def exact(*, chunk=None):
             return push(tangent).reshape(-1)[index % size]
 
         indices = jnp.arange(z.size)
-        entries = (
+        found = (
             jax.vmap(entry)(indices)
             if chunk is None
             else jax.lax.map(entry, indices, batch_size=chunk)
         )
-        traces = entries.reshape(-1, size).sum(1)
+        if entries:
+            return value, found.reshape(value.shape)
+        traces = found.reshape(-1, size).sum(1)
         return value, traces if blocks else traces[0]
 
     return estimator
@@ -58,8 +62,10 @@ def hutchinson(probes):
             f"divergence.hutchinson: at least one probe is needed; got shape {jnp.shape(probes)}"
         )
 
-    def estimator(fn, z):
+    def estimator(fn, z, *, entries=False):
         value, push = jax.linearize(fn, z)
+        if entries:
+            return value, jax.vmap(lambda v: v * push(v))(probes.astype(z.dtype))
         if value.shape == z.shape:
             return value, jax.vmap(lambda v: jnp.vdot(v, push(v)))(probes.astype(z.dtype))
 

@@ -5,6 +5,7 @@ t) -> [*event]; `guidance` maps denoisers to denoisers.
 """
 
 from jaxgen.predictions import guidance
+from jaxgen.predictions._basis import in_basis
 from jaxgen.predictions._kinds import as_denoiser, edm, reading, row_of, target
 from jaxgen.predictions._read import as_field, as_score, matched_times, rechannel
 
@@ -14,6 +15,7 @@ __all__ = [
     "as_score",
     "edm",
     "guidance",
+    "in_basis",
     "matched_times",
     "reading",
     "rechannel",

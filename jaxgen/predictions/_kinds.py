@@ -2,7 +2,8 @@
 
 With z = Phi_0 x0 + L eps that is a square linear system in (x0, eps), so one row (a, b) for each
 kind replaces all pairwise conversions, and a new kind costs one row. For blocks eps is [c, *event]
-and b is [c].
+and b is [c]. For a process diagonal in a basis a and b are [*event]: every conversion is one of
+scalars, entry by entry.
 """
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxgen.math import apply, contract, namespace, total, working_dtype
-from jaxgen.processes import channel_at, num_blocks
+from jaxgen.processes import channel_at, is_diagonal, num_blocks
 
 
 def _x0(process, t):
@@ -95,7 +96,8 @@ def target(process, kind, x0, eps, t):
     Raises ValueError on an unknown kind. Source: as `row_of`.
     """
     a, b = row_of(kind)(process, t)
-    return total([apply(a, x0), contract(b, eps)])
+    entries = is_diagonal(process)
+    return total([apply(a, x0, entries=entries), contract(b, eps, entries=entries)])
 
 
 def as_denoiser(process, predict, *, kind):
@@ -105,19 +107,26 @@ def as_denoiser(process, predict, *, kind):
     unknown kind. x0 = (prediction - b L^-1 z) / (a - b L^-1 Phi_0), one linear solve for all kinds.
     Source: derived.
     """
-    row = row_of(kind)
+    row, entries = row_of(kind), is_diagonal(process)
     if kind == "x0":
         return predict
 
     def denoiser(z, t):
         from_z, from_prediction = reading(process, row, t)
-        return total([contract(from_z, z), apply(from_prediction, predict(z, t))])
+        prediction = predict(z, t)
+        return total(
+            [
+                contract(from_z, z, entries=entries),
+                apply(from_prediction, prediction, entries=entries),
+            ]
+        )
 
     return denoiser
 
 
 def reading(process, row, t):
-    """(from_z [] or [c], from_prediction []) with x0 = from_z . z + from_prediction * prediction.
+    """(from_z [] or [c], from_prediction []) with x0 = from_z . z + from_prediction * prediction;
+    both [*event] for a process diagonal in a basis.
 
     Source: derived.
     """

@@ -16,7 +16,13 @@ from jaxgen.math import (
     working_dtype,
 )
 from jaxgen.predictions._kinds import as_denoiser
-from jaxgen.processes import channel_at, log_snr, num_blocks
+from jaxgen.processes import (
+    channel_at,
+    is_diagonal,
+    log_snr,
+    num_blocks,
+    refuse_diagonal,
+)
 
 
 def as_score(process, predict, *, kind="x0"):
@@ -27,17 +33,16 @@ def as_score(process, predict, *, kind="x0"):
     ValueError on an unknown kind. Source: Robbins 1956 (Tweedie's formula), for blocks by Gaussian
     conditioning.
     """
-    denoiser = as_denoiser(process, predict, kind=kind)
+    denoiser, entries = as_denoiser(process, predict, kind=kind), is_diagonal(process)
 
     def score_fn(z, t):
         phi, chol = process.transition(t)
         blocks = num_blocks(process) is not None
         whiten = channel_at(process, t).whiten
         precision = whiten.T @ whiten if blocks else whiten**2
-        residual = total(
-            [apply(data_column(phi, blocks=blocks), denoiser(z, t)), jax.tree.map(jnp.negative, z)]
-        )
-        return apply(precision, residual)
+        signal = apply(data_column(phi, blocks=blocks), denoiser(z, t), entries=entries)
+        residual = total([signal, jax.tree.map(jnp.negative, z)])
+        return apply(precision, residual, entries=entries)
 
     return score_fn
 
@@ -48,12 +53,13 @@ def as_field(process, predict, *, kind="x0"):
 
     Raises ValueError on an unknown kind. Source: Song et al. 2021, arXiv 2011.13456, equation 13.
     """
-    score_fn = as_score(process, predict, kind=kind)
+    score_fn, entries = as_score(process, predict, kind=kind), is_diagonal(process)
 
     def field(z, t):
         noise = process.diffusion(t)
         push = noise @ noise.T if num_blocks(process) is not None else noise**2
-        return total([apply(process.drift(t), z), apply(-push / 2, score_fn(z, t))])
+        drift = apply(process.drift(t), z, entries=entries)
+        return total([drift, apply(-push / 2, score_fn(z, t), entries=entries)])
 
     return field
 
@@ -66,10 +72,13 @@ def rechannel(denoiser, trained_under, sampled_under):
     gain, the denoiser is handed z' = alpha(s) u, u = read . z / gain. Times s are clipped to
     [t_min, t_max] of `trained_under`, where a network knows its answers (see `matched_times`): on
     cleaner z than it was trained for u keeps its scale, on noisier z the noise does. Raises
-    ValueError on blocks.
+    ValueError where `trained_under` has blocks or either is diagonal in a basis: one time s has to
+    match all entries.
     Source: derived (sufficiency of Phi_0^T Sigma^-1 z); Karras et al. 2022, arXiv 2206.00364,
     section 2, for scalars.
     """
+    for process in (trained_under, sampled_under):
+        refuse_diagonal("predictions.rechannel", process)
     if num_blocks(trained_under) is not None:
         raise ValueError(
             "predictions.rechannel: trained_under must be a scalar process; got blocks"
@@ -96,8 +105,11 @@ def matched_times(sampled_under, trained_under):
     """(t_min [], t_max []) of `sampled_under`, clipped to where `trained_under` has the same
     signal-to-noise ratio.
 
-    Use them as the ends of a grid when sampling with `rechannel`. Source: derived, as `rechannel`.
+    Use them as the ends of a grid when sampling with `rechannel`. Raises ValueError where either is
+    diagonal in a basis. Source: derived, as `rechannel`.
     """
+    for process in (trained_under, sampled_under):
+        refuse_diagonal("predictions.matched_times", process)
 
     def ends(sampled, trained):
         lo, hi = sampled.t_min, sampled.t_max

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import apply, channel, data_column, is_concrete, namespace, on_host
+from jaxgen.processes._entries import event_shape as event_of
+from jaxgen.processes._entries import is_diagonal
 from jaxgen.types import Distribution, NonlinearForward
 
 
@@ -27,8 +29,9 @@ def check_snr(name, process):
         return
     ts = np.linspace(float(process.t_min), float(process.t_max), 33)
     log_snrs = on_host(log_snr, process, ts)
-    if not np.all(np.diff(log_snrs) < 0):
-        where = int(np.argmin(np.diff(log_snrs) < 0))
+    falls = log_snrs[1:] < log_snrs[:-1]
+    if not np.all(falls):
+        where = int(np.argmin(falls))
         raise ValueError(
             f"{name}: the signal-to-noise ratio must fall strictly from t_min to t_max; got "
             f"log-SNR {log_snrs[where]:.6g} at t={ts[where]:.4g} and {log_snrs[where + 1]:.6g} "
@@ -37,10 +40,13 @@ def check_snr(name, process):
 
 
 def num_blocks(process):
-    """c, the number of blocks on the leading axis of z [c, *event], or None for a scalar process.
+    """c, the number of blocks on the leading axis of z [c, *event], or None for a scalar process
+    and for one that is diagonal in a basis.
 
     Source: definition.
     """
+    if is_diagonal(process):
+        return None
     if is_concrete(process):
         shape = np.shape(process.transition(np.asarray(process.t_max, float))[0])
     else:
@@ -49,7 +55,8 @@ def num_blocks(process):
 
 
 def channel_at(process, t):
-    """The `math.Channel` of z_t at t [...]: gain = sqrt(gamma(t)), read and whiten.
+    """The `math.Channel` of z_t at t [...]: gain = sqrt(gamma(t)), read and whiten; with arrays
+    [..., *event] for a process diagonal in a basis.
 
     Source: derived.
     """
@@ -57,8 +64,8 @@ def channel_at(process, t):
 
 
 def log_snr(process, t):
-    """Log gamma(t) [...], in nats: 2 log(alpha / sigma) for a scalar process, and for blocks the
-    log of Phi_0^T Sigma^-1 Phi_0.
+    """Log gamma(t) [...], in nats: 2 log(alpha / sigma) for a scalar process, for blocks the log of
+    Phi_0^T Sigma^-1 Phi_0, and [..., *event] for a process diagonal in a basis.
 
     Source: Kingma et al. 2021, arXiv 2107.00630, equation 3; for blocks derived by Gaussian
     conditioning.
@@ -67,11 +74,28 @@ def log_snr(process, t):
     return 2 * namespace(gain).log(gain)
 
 
+def mean_log_snr(process, t):
+    """The one log-SNR [...] by which grids and time laws go, in nats: `log_snr`, or its mean over
+    the entries of a process diagonal in a basis.
+
+    It falls as each entry's does. Source: definition.
+    """
+    found = log_snr(process, t)
+    if not is_diagonal(process):
+        return found
+    return namespace(found).mean(found, tuple(range(-len(event_of(process)), 0)))
+
+
 def noise_shape(process, event_shape):
     """The shape of eps and of z: [*event] for a scalar process, [c, *event] for blocks.
 
-    Source: definition.
+    Raises ValueError when a process diagonal in a basis has another event. Source: definition.
     """
+    if is_diagonal(process) and tuple(event_shape) != event_of(process):
+        raise ValueError(
+            f"processes.noise_shape: the event of the process must be {tuple(event_shape)}; "
+            f"got {event_of(process)}"
+        )
     blocks = num_blocks(process)
     return tuple(event_shape) if blocks is None else (blocks, *event_shape)
 
@@ -85,8 +109,9 @@ def corrupt(process, x0, eps, t):
     """
     chex.assert_trees_all_equal_shapes(x0, data_part(process, eps))
     phi, chol = process.transition(t)
-    signal = apply(data_column(phi, blocks=num_blocks(process) is not None), x0)
-    return jax.tree.map(jnp.add, signal, apply(chol, eps))
+    entries = is_diagonal(process)
+    signal = apply(data_column(phi, blocks=num_blocks(process) is not None), x0, entries=entries)
+    return jax.tree.map(jnp.add, signal, apply(chol, eps, entries=entries))
 
 
 def prior(process, event_shape):
@@ -112,12 +137,12 @@ def prior(process, event_shape):
     shape = noise_shape(process, event_shape)
 
     def sample(key):
-        return apply(scale, jax.random.normal(key, shape))
+        return apply(scale, jax.random.normal(key, shape), entries=is_diagonal(process))
 
     def logdensity(z):
-        size = np.prod(event_shape, dtype=int)
+        size = 1 if is_diagonal(process) else np.prod(event_shape, dtype=int)
         white = z / scale if blocks is None else jnp.tensordot(jnp.linalg.inv(scale), z, 1)
-        volume = jnp.log(scale) if blocks is None else jnp.sum(jnp.log(jnp.diag(scale)))
+        volume = jnp.sum(jnp.log(scale if blocks is None else jnp.diag(scale)))
         return jnp.sum(jax.scipy.stats.norm.logpdf(white)) - size * volume
 
     return Distribution(sample, logdensity)

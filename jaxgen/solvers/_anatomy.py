@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import working_dtype
+from jaxgen.processes import is_diagonal
 from jaxgen.solvers._solve import solve
 from jaxgen.solvers.exponential import rho_rk
 
@@ -37,7 +38,8 @@ def error_anatomy(key, process, denoiser, solver, x, ts, *, fine=16):
     """
     if fine < 1:
         raise ValueError(f"solvers.error_anatomy: fine must be at least 1; got {fine}")
-    exact = rho_rk(process, denoiser, hold="x0", clock="log_snr")
+    clock = "t" if is_diagonal(process) else "log_snr"  # stages at common times
+    exact = rho_rk(process, denoiser, hold="x0", clock=clock)
     path, _ = solve(key, solver, x, ts, trajectory=True)
     times = np.asarray(solver.plan(ts).t_next)
     stops = np.concatenate([[0], [np.flatnonzero(times == t)[-1] + 1 for t in np.asarray(ts)[1:]]])

@@ -106,7 +106,7 @@ def check_inside(name, process, ts, *, falling=False):
 
 
 def _is_pure_noise(process, t):
-    return num_blocks(process) is None and float(process.transition(np.float64(t))[0]) == 0
+    return num_blocks(process) is None and np.all(process.transition(np.float64(t))[0] == 0)
 
 
 def guarded(process, denoiser):

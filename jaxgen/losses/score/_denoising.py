@@ -17,8 +17,9 @@ def denoising(process, apply, *, kind, weighting=None, time=None):
     Args: apply(params, z, t, **cond) -> [*event], whose outputs are of this `kind` (see
         `predictions.row_of`). weighting: None leaves the error of the output as it is (EDM's
         weighting for an `edm` row, the "simple" loss for eps); a function t [] -> [] weighs the
-        squared error of the implied x0hat instead. time: the law u [] -> t [], uniform when None;
-        the attribute `loss_fn.time` carries it, so that a trainer can stratify u over a batch.
+        squared error of the implied x0hat instead ([*event] for a process diagonal in a basis).
+        time: the law u [] -> t [], uniform when None; the attribute `loss_fn.time` carries it, so
+        that a trainer can stratify u over a batch.
     Raises ValueError on an unknown kind. Source: Vincent 2011; Song et al. 2021, arXiv 2011.13456,
     equation 7; for blocks the auxiliaries' start is inside the noise (hybrid score matching,
     Dockhorn et al. 2022, arXiv 2112.07068, equation 9).
@@ -43,7 +44,7 @@ def denoising(process, apply, *, kind, weighting=None, time=None):
             return jnp.mean(error.astype(dtype) ** 2)
         x0hat = as_denoiser(process, predict, kind=kind)(z, t)
         weight = jnp.asarray(weighting(t), dtype)
-        return weight * jnp.mean((x0hat - x0).astype(dtype) ** 2)
+        return jnp.mean(weight * (x0hat - x0).astype(dtype) ** 2)
 
     loss_fn.time = law
     return loss_fn

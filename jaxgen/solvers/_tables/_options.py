@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxgen.math import is_concrete, namespace, on_host
 from jaxgen.solvers._solve import check_inside
+from jaxgen.solvers._tables._entries import by_entry
 
 HOLDS = ("eps", "x0")
 CLOCKS = ("t", "log_snr", "rho")
@@ -70,13 +71,15 @@ def planner(
     falling=False,
 ):
     """plan(ts [n + 1]) -> rows: checks the stops, adds start-up stops, and computes build(process,
-    ts, *numbers) on the host. Numbers [] may be traced, or functions of t.
+    ts, *numbers) on the host, for a process diagonal in a basis entry by entry. Numbers [] may be
+    traced, or functions of t.
 
     Raises ValueError (from plan) when there are fewer steps than nodes, stops leave [t_min, t_max],
     or rise where they must be falling. Source: definition.
     """
     where = [i for i, number in enumerate(numbers) if not callable(number)]
     given = [numbers[i] for i in where]
+    made = by_entry(f"solvers.{door}.{name}", build)
 
     def plan(ts):
         steps = np.shape(ts)[0] - 1
@@ -94,7 +97,7 @@ def planner(
                 filled[i] = number
             if not is_concrete(given):
                 ts = jnp.asarray(ts)
-            return build(process, _with_start(ts, extra), *filled)
+            return made(process, _with_start(ts, extra), *filled)
 
         return on_host(whole, process, ts, given)
 

@@ -8,14 +8,16 @@ an earlier row started from is (P^-1 times) the present one less what was added 
 need not be kept. Source: derived.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxgen.math import apply, namespace, total
-from jaxgen.processes import num_blocks
+from jaxgen.processes import is_diagonal, num_blocks
 from jaxgen.solvers._solve import guarded
+from jaxgen.solvers._tables import _entries
 from jaxgen.solvers._tables._density import hold_trace, pair
 from jaxgen.solvers._tables._frame import columns
 from jaxgen.solvers._tables._moments import carry
@@ -54,11 +56,14 @@ class TableInfo(NamedTuple):
 
 def table(process, denoiser, plan, *, width, hold, order, evaluations=lambda n: n, divergence=None):
     """The Solver that runs the `TableRow`s of plan(ts): one evaluation and one weighted sum of
-    `width` predictions a row; z is [*event] or [c, *event].
+    `width` predictions a row; z is [*event] or [c, *event]. For a process diagonal in a basis every
+    number of a row but its times is an array [*event], and products are entry by entry.
 
     Source: definition.
     """
     denoiser, blocks = guarded(process, denoiser), num_blocks(process)
+    entries = is_diagonal(process)
+    divergence = _of_entries(divergence) if entries else divergence
 
     def init(x, ts):
         held, trace = jax.eval_shape(
@@ -79,20 +84,25 @@ def table(process, denoiser, plan, *, width, hold, order, evaluations=lambda n: 
 
     def step(key, state, row):
         x0, trace = _evaluate(denoiser, divergence, state.x, row.t)
-        history = (hold_prediction(row.read, state.x, x0), *state.history)
-        terms = [apply(row.propagate, state.x)]
-        terms += [apply(row.weights[j], history[j]) for j in range(width)]
+        held = hold_prediction(row.read, state.x, x0, entries=entries)
+        history = (held, *state.history)
+        terms = [apply(row.propagate, state.x, entries=entries)]
+        terms += [apply(row.weights[j], history[j], entries=entries) for j in range(width)]
         if row.noise is not None:
             noise = noise_like(key, state.x)
-            terms.append(apply(row.noise, noise))
+            terms.append(apply(row.noise, noise, entries=entries))
         x, traces, change = total(terms), (), None
-        if divergence is not None:
+        if divergence is not None and entries:
+            change, held = _entries.density_change(row.density, state.traces, trace, hold)
+            traces = (held, *state.traces)
+        elif divergence is not None:
             size = state.x.size if blocks is None else state.x.size // blocks
             traces = (hold_trace(row.density.read, trace, size, hold, blocks), *state.traces)
             paired = [pair(row.density.weights[j], traces[j], hold, blocks) for j in range(width)]
             change = -size * row.density.log_det - sum(paired)
         kept = width - 1
-        weight = None if row.path is None else log_weight(row.path, state.x, history, noise)
+        weigh = _entries.log_weight if entries else log_weight
+        weight = None if row.path is None else weigh(row.path, state.x, history, noise)
         return (
             TableState(x, history[:kept], traces[:kept]),
             TableInfo(row.t_next, change, weight),
@@ -144,9 +154,11 @@ def reading(process, phi, root):
     return inverse, -xp.einsum("nij,nj->ni", inverse, column)
 
 
-def hold_prediction(read, z, x0):
+def hold_prediction(read, z, x0, *, entries=False):
     """The held prediction, shaped as x0 [*event] or z [c, *event]. Source: definition."""
-    return x0 if read is None else total([apply(read[0], z), apply(read[1], x0)])
+    if read is None:
+        return x0
+    return total([apply(read[0], z, entries=entries), apply(read[1], x0, entries=entries)])
 
 
 def noise_like(key, x):
@@ -161,6 +173,10 @@ def noise_like(key, x):
         for key, leaf in zip(keys, leaves, strict=True)
     ]
     return jax.tree.unflatten(treedef, draws)
+
+
+def _of_entries(divergence):
+    return None if divergence is None else functools.partial(divergence, entries=True)
 
 
 def _evaluate(denoiser, divergence, z, t):

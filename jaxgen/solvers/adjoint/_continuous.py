@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import apply, contract, namespace, on_host, total, working_dtype
-from jaxgen.processes import data_part, num_blocks
+from jaxgen.processes import data_part, num_blocks, refuse_diagonal
 from jaxgen.solvers._solve import check_inside, check_stops, solve
 from jaxgen.solvers._tables._frame import frame
 from jaxgen.solvers._tables._moments import carry, ramped
@@ -84,6 +84,7 @@ def adjoint_deis(
 
 def _adjoint(name, process, denoise, ts, *, order, hold, clock, state, solver=None, tau=0.0):
     where = f"solvers.adjoint.{name}"
+    refuse_diagonal(where, process)
     whole_order(name, order, 1, 2, door="adjoint")
     choose(name, "hold", hold, HOLDS, door="adjoint")
     choose(name, "clock", clock, CLOCKS, door="adjoint")

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import apply, is_concrete, namespace, total
-from jaxgen.processes import data_part, num_blocks
+from jaxgen.processes import data_part, event_shape, is_diagonal, num_blocks
 from jaxgen.solvers._solve import check_inside, guarded
 from jaxgen.solvers._tables._table import TableInfo
 from jaxgen.types import Solver
@@ -48,7 +48,7 @@ def general(process, denoiser, rows, *, order=1, width=None):
     among the rows' times or leave [t_min, t_max].
     Source: derived; Shaul et al. 2024, arXiv 2403.01329, section 3.
     """
-    denoiser = guarded(process, denoiser)
+    denoiser, entries = guarded(process, denoiser), is_diagonal(process)
     if callable(rows):
         plan, count = rows, lambda n: n
     else:
@@ -64,8 +64,8 @@ def general(process, denoiser, rows, *, order=1, width=None):
     def step(key, state, row):
         past, data = (state.x, *state.past), (denoiser(state.x, row.t), *state.data)
         x = total(
-            [apply(row.past[j], z) for j, z in enumerate(past)]
-            + [apply(row.data[j], x0) for j, x0 in enumerate(data)]
+            [apply(row.past[j], z, entries=entries) for j, z in enumerate(past)]
+            + [apply(row.data[j], x0, entries=entries) for j, x0 in enumerate(data)]
         )
         kept = len(state.past)
         return GeneralState(x, past[:kept], data[:kept]), TableInfo(row.t_next, None)
@@ -102,7 +102,7 @@ def unheld(weights, read, blocks):
     """
     xp = namespace(weights)
     if read is None:
-        wide = (*weights.shape[:2], *(() if blocks is None else (blocks, blocks)))
+        wide = weights.shape if blocks is None else (*weights.shape[:2], blocks, blocks)
         return xp.zeros(wide, weights.dtype), weights
     if blocks is None:
         return weights * read[0], weights * read[1]
@@ -111,17 +111,19 @@ def unheld(weights, read, blocks):
 
 def check_rows(where, process, rows):
     """Raises ValueError unless the shapes of `GeneralRow`s fit each other and the process, with
-    finite numbers: t, t_next [m], past [m, k] or [m, k, c, c], data [m, k] or [m, k, c].
+    finite numbers: t, t_next [m], past [m, k] or [m, k, c, c], data [m, k] or [m, k, c]; past and
+    data [m, k, *event] for a process diagonal in a basis.
 
     Source: definition.
     """
     t, t_next, past, data = (np.shape(leaf) for leaf in rows)
     blocks = num_blocks(process)
     c = () if blocks is None else (blocks,)
-    if len(t) != 1 or t != t_next or data != (*past[:2], *c) or past != (*t, *data[1:2], *c, *c):
+    on_z, on_x0 = (event_shape(process),) * 2 if is_diagonal(process) else ((*c, *c), c)
+    if len(t) != 1 or t != t_next or data != (*past[:2], *on_x0) or past != (*t, *data[1:2], *on_z):
         raise ValueError(
-            f"{where}: rows must have shapes t, t_next [m], past {_shape('m', 'k', *c, *c)}, data "
-            f"{_shape('m', 'k', *c)}; got {t}, {t_next}, {past}, {data}"
+            f"{where}: rows must have shapes t, t_next [m], past {_shape('m', 'k', *on_z)}, data "
+            f"{_shape('m', 'k', *on_x0)}; got {t}, {t_next}, {past}, {data}"
         )
     if is_concrete(rows) and not all(np.all(np.isfinite(leaf)) for leaf in rows):
         raise ValueError(f"{where}: rows must be finite; got NaN or infinity")

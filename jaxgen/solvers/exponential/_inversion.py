@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxgen.math import apply, namespace, total
+from jaxgen.processes import is_diagonal
 from jaxgen.solvers._solve import guarded
 from jaxgen.solvers._tables._frame import frame
 from jaxgen.solvers._tables._moments import carry
@@ -61,7 +62,7 @@ def reversible(process, denoiser):
     reports the state that moved. Raises ValueError on stops outside the process.
     Source: derived, see the head of the file; cf. Wallace et al. 2023, arXiv 2211.12446 (EDICT).
     """
-    denoiser = guarded(process, denoiser)
+    denoiser, entries = guarded(process, denoiser), is_diagonal(process)
 
     def build(process, ts):
         xp = namespace(process, ts)
@@ -81,7 +82,8 @@ def reversible(process, denoiser):
     def step(key, state, row):
         rest, moved = state.pair
         x0 = denoiser(rest, row.t)
-        moved = total([apply(row.propagate, moved), apply(row.weight, x0)])
+        leap = apply(row.propagate, moved, entries=entries)
+        moved = total([leap, apply(row.weight, x0, entries=entries)])
         pick = lambda a, b: jax.tree.map(lambda a, b: jax.numpy.where(row.turn > 0, a, b), a, b)
         pair = Pair(pick(moved, rest), pick(rest, moved))
         if isinstance(state.x, Pair):

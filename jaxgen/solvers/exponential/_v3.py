@@ -18,7 +18,7 @@ import numpy as np
 from numpy.polynomial import chebyshev, legendre
 
 from jaxgen.math import gauss_legendre, invert, is_concrete, lagrange, on_host, working_dtype
-from jaxgen.processes import num_blocks
+from jaxgen.processes import num_blocks, refuse_diagonal
 from jaxgen.solvers._solve import guarded
 from jaxgen.solvers._tables._frame import NODES, log_gain
 from jaxgen.solvers._tables._options import STARTS, choose, counted, planner, whole_order
@@ -247,6 +247,7 @@ def _running(q):
 
 
 def _scalar(name, process):
+    refuse_diagonal(f"solvers.exponential.{name}", process)
     if num_blocks(process) is not None or not is_concrete(process):
         raise ValueError(
             f"solvers.exponential.{name}: the process must be scalar and its numbers concrete; got "

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import apply, is_concrete, namespace, on_host, total, working_dtype
-from jaxgen.solvers._tables._frame import log_gain
+from jaxgen.processes import is_diagonal, mean_log_snr
 from jaxgen.solvers._tables._table import TableRow, noise_like
 from jaxgen.solvers.sde._options import choose
 from jaxgen.types import Solver
@@ -48,6 +48,7 @@ def brownian(solver, process, key, *, clock="log_snr"):
     tree).
     """
     choose("brownian", "clock", clock, ("log_snr", "t"))
+    entries = is_diagonal(process)
 
     def plan(ts):
         rows = solver.plan(ts)
@@ -87,7 +88,7 @@ def brownian(solver, process, key, *, clock="log_snr"):
             state.height,
             inner.x,
         )
-        x = total([inner.x, apply(row.noise, noise)])
+        x = total([inner.x, apply(row.noise, noise, entries=entries)])
         return BrownianState(x, inner, height), info
 
     return Solver(plan, init, step, solver.order, solver.evaluations)
@@ -96,7 +97,7 @@ def brownian(solver, process, key, *, clock="log_snr"):
 def _place(process, t, clock):
     """The place of times t [...] on the path, whole numbers from 0 to 2^DEPTH."""
     xp = namespace(process, t)
-    passed = (lambda t: -t) if clock == "t" else (lambda t: log_gain(process, t))
+    passed = (lambda t: -t) if clock == "t" else (lambda t: mean_log_snr(process, t))
     ends = (xp.asarray(process.t_max, t.dtype), xp.asarray(process.t_min, t.dtype))
     first, last = passed(ends[0]), passed(ends[1])
     return xp.round(xp.clip((passed(t) - first) / (last - first), 0.0, 1.0) * 2.0**DEPTH)

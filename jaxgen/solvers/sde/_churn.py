@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxgen.math import apply, invert, namespace, total
+from jaxgen.processes import is_diagonal
 from jaxgen.solvers._tables._frame import frame, log_gain
 from jaxgen.solvers._tables._moments import carry, moments, scaled
 from jaxgen.solvers._tables._noise import forward_kernel
@@ -55,11 +56,13 @@ def edm_churn(process, denoiser, *, churn=20.0, t_low=0.0, t_high=math.inf, nois
         return ChurnRow(ts[:-1], ts[1:], lift, kick, _heun(process, peaks, ts[1:]))
 
     plan = planner("edm_churn", process, build, churn, t_low, t_high, noise_scale)
+    entries = is_diagonal(process)
     down = table(process, denoiser, plan, width=2, hold="eps", order=2)
 
     def step(key, state, row):
         noise = noise_like(key, state.x)
-        raised = total([apply(row.lift, state.x), apply(row.kick, noise)])
+        lifted = apply(row.lift, state.x, entries=entries)
+        raised = total([lifted, apply(row.kick, noise, entries=entries)])
         state = state._replace(x=raised)
         for i in range(2):
             stage = jax.tree.map(lambda leaf, i=i: leaf[i], row.stages)

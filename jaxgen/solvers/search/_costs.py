@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxgen.math import on_host
-from jaxgen.processes import num_blocks
+from jaxgen.processes import num_blocks, refuse_diagonal
 
 
 def step_costs(process, ts, states, predictions):
@@ -19,6 +19,7 @@ def step_costs(process, ts, states, predictions):
     costs are terms of a likelihood bound.
     """
     where = "solvers.search.step_costs"
+    refuse_diagonal(where, process)
     if num_blocks(process) is not None:
         raise ValueError(f"{where}: the process must be scalar; got {num_blocks(process)} blocks")
     ts, states, predictions = (np.asarray(leaf) for leaf in (ts, states, predictions))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.processes import num_blocks
+from jaxgen.processes import num_blocks, refuse_diagonal
 from jaxgen.solvers.exponential import GeneralRow
 
 FIRSTS = ("evaluated", "known", "skipped")
@@ -54,6 +54,7 @@ def learnable(process, rows, *, first="evaluated", width=None, consistent=True):
     Source: derived; Liu et al. 2023, arXiv 2312.07243, section 3 (the analytic first step).
     """
     where = "solvers.search.learnable"
+    refuse_diagonal(where, process)
     if num_blocks(process) is not None:
         raise ValueError(f"{where}: the process must be scalar; got {num_blocks(process)} blocks")
     if first not in FIRSTS:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgen.processes import refuse_diagonal
 from jaxgen.solvers._tables._options import CLOCKS, HOLDS
 from jaxgen.solvers.exponential import GeneralRow, Schedule, named_schedule, schedule, usf
 from jaxgen.solvers.exponential._schedule import RELAXATIONS
@@ -61,6 +62,7 @@ def stages(process, n, score, *, grids, seed, rounds=6, population=48, bred=1, p
     Raises ValueError on sizes below 1 (population 4), or no grids.
     Source: Liu et al. 2023, arXiv 2312.07243, section 4 and algorithm 2.
     """
+    refuse_diagonal("solvers.search.stages", process)
     least = {"n": (n, 1), "rounds": (rounds, 0), "population": (population, 4), "bred": (bred, 1)}
     for name, (value, low) in {**least, "grids": (len(grids), 1)}.items():
         if value < low:

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from jaxgen.math import is_concrete, namespace
-from jaxgen.processes import num_blocks
+from jaxgen.processes import num_blocks, refuse_diagonal
 from jaxgen.solvers._tables import _options as options
 
 number_in = functools.partial(options.number_in, door="splitting")
@@ -14,6 +14,7 @@ planner = functools.partial(options.planner, door="splitting", falling=True)
 
 def check_blocks(name, process):
     """Raises ValueError on a scalar process. Source: definition."""
+    refuse_diagonal(f"solvers.splitting.{name}", process)
     if num_blocks(process) is None:
         raise ValueError(
             f"solvers.splitting.{name}: the process must have blocks; got a scalar process"
