@@ -1,10 +1,50 @@
 """Log-likelihoods of data x [*event] under a generative process, nats. Door: f(process, denoiser,
 ts, *, ...) -> log_prob(key, x) -> [].
 
-`bits_per_dim` converts at the end.
+`flow_ode` is the density of the probability flow, `elbo` a bound, `path_weight` one importance
+weight of the sampler's chain; each has a sibling that reports its terms. `importance` and
+`dequantised` change any log_prob(key, x), and `bits_per_dim` converts at the end.
 """
 
 from jaxgen.likelihoods._bits import bits_per_dim
+from jaxgen.likelihoods._decoders import discretised_decoder, gaussian_decoder
+from jaxgen.likelihoods._elbo import ElboIntegrands, ElboTerms, elbo, elbo_integrands, elbo_terms
 from jaxgen.likelihoods._flow_ode import FlowTerms, flow_ode, flow_ode_terms
+from jaxgen.likelihoods._importance import (
+    ImportanceTerms,
+    importance,
+    importance_terms,
+    path_weight,
+)
+from jaxgen.likelihoods._nonlinear import (
+    BoundTerms,
+    ChangeTerms,
+    nonlinear_elbo,
+    nonlinear_elbo_terms,
+    nonlinear_flow_ode,
+    nonlinear_flow_ode_terms,
+)
 
-__all__ = ["FlowTerms", "bits_per_dim", "flow_ode", "flow_ode_terms"]
+__all__ = [
+    "BoundTerms",
+    "ChangeTerms",
+    "ElboIntegrands",
+    "ElboTerms",
+    "FlowTerms",
+    "ImportanceTerms",
+    "bits_per_dim",
+    "discretised_decoder",
+    "elbo",
+    "elbo_integrands",
+    "elbo_terms",
+    "flow_ode",
+    "flow_ode_terms",
+    "gaussian_decoder",
+    "importance",
+    "importance_terms",
+    "nonlinear_elbo",
+    "nonlinear_elbo_terms",
+    "nonlinear_flow_ode",
+    "nonlinear_flow_ode_terms",
+    "path_weight",
+]

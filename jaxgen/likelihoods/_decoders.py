@@ -5,7 +5,7 @@ from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
 
 from jaxgen.math import contract, is_concrete
-from jaxgen.processes import channel_at
+from jaxgen.processes import channel_at, is_diagonal
 
 
 def gaussian_decoder(process, denoiser=None, *, t=None, variance=None):
@@ -77,11 +77,8 @@ def _moments(name, process, denoiser, t, variance):
 
     def read(x, z):
         part = channel_at(process, jnp.asarray(t, x.dtype))
-        mean = (
-            contract(part.read / part.gain, z)
-            if denoiser is None
-            else denoiser(z, jnp.asarray(t, x.dtype))
-        )
+        known = lambda: contract(part.read / part.gain, z, entries=is_diagonal(process))
+        mean = known() if denoiser is None else denoiser(z, jnp.asarray(t, x.dtype))
         deviation = 1 / part.gain if variance is None else jnp.sqrt(variance)
         return mean, jnp.broadcast_to(jnp.asarray(deviation, x.dtype), x.shape)
 

@@ -22,6 +22,7 @@ from jaxgen.math import contract, invert, is_concrete, on_host, working_dtype
 from jaxgen.processes import (
     channel_at,
     corrupt,
+    is_diagonal,
     log_snr,
     noise_shape,
     num_blocks,
@@ -156,8 +157,9 @@ def end_weight(process, prior, t, x, eps):
     """z_t for noise eps, and log prior(z_t) - log q(z_t | x) [] in nats. Source: definition."""
     t = jnp.asarray(t, working_dtype(x))
     z, chol = corrupt(process, x, eps, t), jnp.asarray(process.transition(t)[1], x.dtype)
-    volume = jnp.log(chol) if num_blocks(process) is None else jnp.sum(jnp.log(jnp.diag(chol)))
-    return z, prior.logdensity(z) - jnp.sum(norm.logpdf(eps)) + x.size * volume
+    volume = jnp.sum(jnp.log(chol if num_blocks(process) is None else jnp.diag(chol)))
+    size = 1 if is_diagonal(process) else x.size
+    return z, prior.logdensity(z) - jnp.sum(norm.logpdf(eps)) + size * volume
 
 
 def check_variance(name, ts, variance):
@@ -194,8 +196,7 @@ def _estimator(
         eps = jax.random.normal(key_decoder, shape, x.dtype)
         first = parts.reconstruction(x, eps)
         if decoder is None:  # its square is nearly that of the channel's noise
-            noise = contract(channel_at(process, jnp.asarray(low, working_dtype(x))).noise, eps)
-            first += jnp.sum(noise**2 - 1) / 2
+            first += jnp.sum(_heard(process, jnp.asarray(low, working_dtype(x)), eps) ** 2 - 1) / 2
         return last, first, *path(key_path, x)
 
     def terms(key, x):
@@ -226,7 +227,7 @@ def _continuous(process, parts, points, data_std, chunk):
             t = law(u)
             eps = jax.random.normal(key, noise_shape(process, x.shape), x.dtype)
             square = parts.squared_error(x, eps, t) - _known(process, data_std or 1.0, x, eps, t)
-            return weight(t) * jnp.sum(square)
+            return jnp.sum(weight(t) * square)
 
         key_time, key_noise = jax.random.split(key)
         u = _evenly(jax.random.uniform(key_time, (), working_dtype(x)), points)
@@ -259,12 +260,11 @@ def _chain(process, parts, ts, points, variance, data_std, chunk, split):
             whole = jnp.sum(reverse_kl(noisy, clean, square, v))
             if not split:
                 return whole, jnp.zeros_like(whole)
-            gap = snr_gap(noisy, clean)
-            inside = jnp.log(jnp.exp(noisy) + gap * jax.random.uniform(key_inside, (), dtype))
-            between = invert(lambda t: log_snr(process, t), inside, stops[index + 1], t)
+            u, at_clean = jax.random.uniform(key_inside, (), dtype), stops[index + 1]
+            between, weight = _inside(process, u, t, at_clean, noisy, clean)
             square = parts.squared_error(x, eps, between)
             square -= _known(process, data_std or 1.0, x, eps, between)
-            smooth = gap / 2 * jnp.sum(square)
+            smooth = jnp.sum(weight / 2 * square)
             return smooth, whole - smooth
 
         key_step, key_noise = jax.random.split(key)
@@ -285,9 +285,27 @@ def _known(process, data_std, x, eps, t):
     """
     part = channel_at(process, t)
     kept = 1 / (1 + 1 / (part.gain * data_std) ** 2)
-    noise = contract(part.noise, eps)
+    noise = _heard(process, t, eps)
     bias, scale = (1 - kept) * x, kept / part.gain
     return scale**2 * (noise**2 - 1) - 2 * bias * scale * noise
+
+
+def _heard(process, t, eps):
+    """The channel's noise [*event] at t, of eps [*event] or [c, *event]."""
+    return contract(channel_at(process, t).noise, eps, entries=is_diagonal(process))
+
+
+def _inside(process, u, t, t_next, noisy, clean):
+    """A time inside a step from u [], and -d gamma over its density: even in gamma where there is
+    one gamma, else in t.
+    """
+    if not is_diagonal(process):
+        gap = snr_gap(noisy, clean)
+        level = jnp.log(jnp.exp(noisy) + gap * u)
+        return invert(lambda t: log_snr(process, t), level, t_next, t), gap
+    between = t_next + (t - t_next) * u
+    snr = lambda t: jnp.exp(log_snr(process, t))
+    return between, -(t - t_next) * jax.jvp(snr, (between,), (jnp.ones_like(t),))[1]
 
 
 def _evenly(u, n):

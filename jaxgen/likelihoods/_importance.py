@@ -10,7 +10,7 @@ from jaxgen.likelihoods._decoders import gaussian_decoder
 from jaxgen.likelihoods._elbo import end_weight
 from jaxgen.likelihoods._options import check_count, check_grid
 from jaxgen.math import apply, contract, lower_inverse, on_host, total, working_dtype
-from jaxgen.processes import log_snr, log_widening, noise_shape, num_blocks, snr_gap
+from jaxgen.processes import is_diagonal, log_snr, log_widening, noise_shape, num_blocks, snr_gap
 from jaxgen.processes import prior as unit_prior
 from jaxgen.solvers import sde
 
@@ -82,7 +82,7 @@ def path_weight(process, denoiser, ts, *, variance=0.0, prior=None, decoder=None
     check_grid("likelihoods.path_weight", process, ts)
     decoder = gaussian_decoder(process, denoiser, t=ts[-1]) if decoder is None else decoder
     rows, levels = sde.ancestral(process, None).plan(ts), on_host(log_snr, process, ts)
-    stop = process._replace(t_max=ts[0])
+    stop, entries = process._replace(t_max=ts[0]), is_diagonal(process)
     steps = rows.t, rows.propagate, rows.weights[:, 0], rows.noise, _directions(process, rows)
     steps = (*steps, levels[:-1], levels[1:])
 
@@ -100,10 +100,11 @@ def path_weight(process, denoiser, ts, *, variance=0.0, prior=None, decoder=None
             missed = x - denoiser(z, t)
             v = variance(z, t) if callable(variance) else variance
             xi = jax.random.normal(jax.random.fold_in(key_path, index), shape, x.dtype)
-            along, wider = contract(direction, xi), v * log_widening(noisy, clean)
+            along, wider = contract(direction, xi, entries=entries), v * log_widening(noisy, clean)
             needed = along + jnp.sqrt(snr_gap(noisy, clean)) * missed
             change = jnp.sum(along**2 - needed**2 * jnp.exp(-wider) - wider) / 2
-            z = total([apply(keep, z), apply(pull, x), apply(noise, xi)])
+            moved = ((keep, z), (pull, x), (noise, xi))
+            z = total([apply(*pair, entries=entries) for pair in moved])
             return (z, weight + change.astype(dtype)), None
 
         table = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), steps)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtr, ndtri
 
 from jaxgen.math import invert, is_concrete, working_dtype
-from jaxgen.processes import log_snr, mean_log_snr
+from jaxgen.processes import is_diagonal, log_snr, mean_log_snr
 
 
 def uniform_time(process):
@@ -73,8 +73,8 @@ def likelihood_time(process, data_std=1.0):
 
 
 def likelihood_weight(process, data_std=None):
-    """The weighting t [] -> [] of the x0 error that makes a denoising loss the diffusion term of
-    the ELBO, nats per dimension: -d gamma/dt / 2, over the density of t.
+    """The weighting t [] -> [], or [*event], of the x0 error that makes a denoising loss the
+    diffusion term of the ELBO, nats per dimension: -d gamma/dt / 2, over the density of t.
 
     Args: data_std: None for times drawn from `uniform_time`, else that of the `likelihood_time`
     they are drawn from. Raises ValueError when it is not positive.
@@ -93,14 +93,19 @@ def likelihood_weight(process, data_std=None):
 
     def by_importance(t):
         clean, noisy = (_loudness(process, data_std, end) for end in (process.t_min, process.t_max))
-        return (jnp.exp(log_snr(process, t)) + data_std**-2.0) / 2 * (clean - noisy)
+        if not is_diagonal(process):
+            return (jnp.exp(log_snr(process, t)) + data_std**-2.0) / 2 * (clean - noisy)
+        both = lambda t: (jnp.exp(log_snr(process, t)), _loudness(process, data_std, t))
+        t = jnp.asarray(t, working_dtype(1.0 * t))
+        _, (slopes, density) = jax.jvp(both, (t,), (jnp.ones_like(t),))
+        return slopes / density / 2 * (clean - noisy)
 
     return by_importance
 
 
 def _loudness(process, data_std, t):
     """log(1 + data_std^2 gamma): its derivative by gamma is 1 / (data_std^-2 + gamma)."""
-    return jax.nn.softplus(log_snr(process, t) + 2 * jnp.log(data_std))
+    return jax.nn.softplus(mean_log_snr(process, t) + 2 * jnp.log(data_std))
 
 
 def _check_std(name, data_std):
