@@ -86,68 +86,87 @@ def test_many_distinct_entries_are_worked_out_together():
     np.testing.assert_allclose((alpha[1, 650], sigma[1, 650]), expected, rtol=1e-13)
 
 
-def test_equal_numbers_are_the_scalar_process_in_every_verb(same_key):
-    process, equal, t = scalar.vp(), EQUAL, 0.3
-    near = lambda ours, theirs: chex.assert_trees_all_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    near(jg.corrupt(equal, X0, Z, t), jg.corrupt(process, X0, Z, t))
-    near(mean_log_snr(equal, t), log_snr(process, t))
-    near(log_snr(equal, t), jnp.full(3, log_snr(process, t)))
-    near(jg.lift(equal, X0, Z), X0)
-    near(jg.data_part(equal, Z), Z)
-    assert jg.processes.noise_shape(equal, (3,)) == (3,)
-    ours, theirs = (jg.prior(one, (3,)) for one in (equal, process))
+def test_equal_numbers_are_the_scalar_process_in_every_verb():
+    t, kinds = 0.3, ("eps", "v", "velocity", jg.predictions.edm(0.7))
+    predict, score = lambda z, t: jnp.tanh(z) * t, jg.losses.score
+
+    def verbs(process, key):
+        law = jg.prior(process, (3,))
+        found = {
+            "corrupt": jg.corrupt(process, X0, Z, t),
+            "log_snr": log_snr(process, t) + jnp.zeros(3),
+            "mean_log_snr": mean_log_snr(process, t),
+            "lift": jg.lift(process, X0, Z),
+            "data_part": jg.data_part(process, Z),
+            "prior": (law.sample(key), law.logdensity(Z)),
+            "marginal": jg.densities.marginal(MIXTURE, process, t).logdensity(Z),
+            "denoiser": jg.densities.denoiser(MIXTURE, process)(Z, t),
+            "covariance": jg.densities.posterior_covariance(MIXTURE, process)(Z, t),
+            "score": jg.as_score(process, predict, kind="score")(Z, t),
+            "loss": score.denoising(process, lambda params, z, t: z * t, kind="v")(None, key, X0),
+            "weighted": score.denoising(
+                process, lambda params, z, t: z, kind="eps", weighting=score.snr_weight(process)
+            )(None, key, X0),
+            "field": jg.as_field(process, predict, kind="eps")(Z, t),
+        }
+        for i, kind in enumerate(kinds):
+            found[f"read {i}"] = jg.as_denoiser(process, predict, kind=kind)(Z, t)
+            found[f"target {i}"] = jg.predictions.target(process, kind, X0, Z, t)
+        return found
+
     key = jax.random.key(0)
-    near(ours.sample(key), theirs.sample(key))
-    near(ours.logdensity(Z), theirs.logdensity(Z))
-    for kind in ("x0", "eps", "score", "v", "velocity", jg.predictions.edm(0.7)):
-        predict = lambda z, t: jnp.tanh(z) * t
-        for read in (jg.as_denoiser, jg.as_score, jg.as_field):
-            near(*(read(one, predict, kind=kind)(Z, t) for one in (equal, process)))
-        near(*(jg.predictions.target(one, kind, X0, Z, t) for one in (equal, process)))
+    with jax.debug_key_reuse(False):
+        ours, theirs = (jax.jit(verbs)(one, key) for one in (EQUAL, scalar.vp()))
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert jg.processes.noise_shape(EQUAL, (3,)) == (3,)
     for grid in (jg.grids.uniform, jg.grids.log_snr, jg.grids.karras, jg.grids.cosine):
-        near(grid(equal, 5), grid(process, 5))
-    for name in ("marginal", "denoiser", "posterior_covariance"):
-        read = getattr(jg.densities, name)
-        if name == "marginal":
-            near(*(read(MIXTURE, one, t).logdensity(Z) for one in (equal, process)))
-        else:
-            near(*(read(MIXTURE, one)(Z, t) for one in (equal, process)))
+        np.testing.assert_allclose(grid(EQUAL, 5), grid(scalar.vp(), 5), rtol=1e-12)
 
 
-def test_equal_numbers_are_the_scalar_process_in_losses(same_key):
-    score, near = jg.losses.score, lambda a, b: chex.assert_trees_all_close(a, b, rtol=1e-12)
-    apply = lambda params, z, t: params * jnp.sin(z) + t
-    key, params = jax.random.key(1), jnp.asarray(0.7)
-    for kind in ("eps", "v", "velocity"):
-        for options in ({}, {"weighting": score.snr_weight}, {"time": score.log_normal_noise}):
-            given = lambda one, options=options: {k: make(one) for k, make in options.items()}
-            near(
-                *(
-                    score.denoising(one, apply, kind=kind, **given(one))(params, key, X0)
-                    for one in (EQUAL, scalar.vp())
-                )
-            )
-    for loss in (score.implicit, score.sliced):
-        near(*(loss(one, apply, kind="eps")(params, key, X0) for one in (EQUAL, scalar.vp())))
+@pytest.mark.slow
+def test_equal_numbers_are_the_scalar_process_in_losses():
+    score, apply = jg.losses.score, lambda params, z, t: params * jnp.sin(z) + t
+
+    def losses(process, key):
+        made = [
+            score.denoising(process, apply, kind="velocity"),
+            score.denoising(process, apply, kind="v", weighting=score.snr_weight(process)),
+            score.denoising(process, apply, kind="eps", time=score.log_normal_noise(process)),
+            score.implicit(process, apply, kind="eps"),
+            score.sliced(process, apply, kind="eps"),
+        ]
+        return [loss_fn(0.7, key, X0) for loss_fn in made]
+
+    key = jax.random.key(1)
+    with jax.debug_key_reuse(False):
+        ours, theirs = (jax.jit(losses)(one, key) for one in (EQUAL, scalar.vp()))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 def test_targets_read_back_as_data_and_scores_are_gradients():
-    for t in (0.02, 0.5, 0.95):
-        z = jg.corrupt(DIFFERENT, X0, Z, t)
+    exact = jg.densities.denoiser(MIXTURE, DIFFERENT)
+
+    @jax.jit
+    def all_at(t):
+        z, back = jg.corrupt(DIFFERENT, X0, Z, t), []
         for kind in ("eps", "score", "v", "velocity", jg.predictions.edm(0.7)):
             truth = jg.predictions.target(DIFFERENT, kind, X0, Z, t)
-            found = jg.as_denoiser(DIFFERENT, lambda z, t, truth=truth: truth, kind=kind)(z, t)
-            np.testing.assert_allclose(found, X0, rtol=1e-9)
-        exact = jg.densities.denoiser(MIXTURE, DIFFERENT)
+            back.append(jg.as_denoiser(DIFFERENT, lambda z, t, truth=truth: truth, kind=kind)(z, t))
         slope = jax.grad(jg.densities.marginal(MIXTURE, DIFFERENT, t).logdensity)(z)
-        np.testing.assert_allclose(jg.as_score(DIFFERENT, exact)(z, t), slope, rtol=1e-8)
         # Tweedie's second identity: Cov = (sigma^2 / alpha) d x0hat / dz, entry by entry.
         alpha, sigma = DIFFERENT.transition(t)
         jacobian = jax.jacobian(exact)(z, t) * (sigma**2 / alpha)[None]
         covariance = jg.densities.posterior_covariance(MIXTURE, DIFFERENT)(z, t)
+        return jnp.stack(back), jg.as_score(DIFFERENT, exact)(z, t), slope, jacobian, covariance
+
+    for t in (0.02, 0.5, 0.95):
+        back, score, slope, jacobian, covariance = all_at(t)
+        np.testing.assert_allclose(back, np.tile(X0, (5, 1)), rtol=1e-9)
+        np.testing.assert_allclose(score, slope, rtol=1e-8)
         np.testing.assert_allclose(jacobian, covariance, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_marginal_is_the_law_of_the_noised_samples():
     t, n = 0.25, 40_000
     alpha, sigma = (np.asarray(part) for part in DIFFERENT.transition(np.float64(t)))
