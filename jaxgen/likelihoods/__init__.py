@@ -8,6 +8,7 @@ weight of the sampler's chain; each has a sibling that reports its terms. `impor
 
 from jaxgen.likelihoods._bits import bits_per_dim
 from jaxgen.likelihoods._decoders import discretised_decoder, gaussian_decoder
+from jaxgen.likelihoods._dequantised import dequantised
 from jaxgen.likelihoods._elbo import ElboIntegrands, ElboTerms, elbo, elbo_integrands, elbo_terms
 from jaxgen.likelihoods._flow_ode import FlowTerms, flow_ode, flow_ode_terms
 from jaxgen.likelihoods._importance import (
@@ -24,6 +25,7 @@ from jaxgen.likelihoods._nonlinear import (
     nonlinear_flow_ode,
     nonlinear_flow_ode_terms,
 )
+from jaxgen.likelihoods._schedule import Schedule, schedule_loss
 
 __all__ = [
     "BoundTerms",
@@ -32,7 +34,9 @@ __all__ = [
     "ElboTerms",
     "FlowTerms",
     "ImportanceTerms",
+    "Schedule",
     "bits_per_dim",
+    "dequantised",
     "discretised_decoder",
     "elbo",
     "elbo_integrands",
@@ -47,4 +51,5 @@ __all__ = [
     "nonlinear_flow_ode",
     "nonlinear_flow_ode_terms",
     "path_weight",
+    "schedule_loss",
 ]

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxgen.likelihoods._options import check_count, check_grid
+from jaxgen.likelihoods._options import check_count, check_grid, spread
 from jaxgen.math import divergence, working_dtype
 from jaxgen.predictions import as_field
 from jaxgen.processes import auxiliary_law, lift, noise_shape, num_blocks
@@ -30,13 +31,25 @@ class FlowTerms(NamedTuple):
     start: Any  # z at t_min [*event] or [c, *event]: the data, with the auxiliaries drawn
 
 
-def flow_ode(process, denoiser, ts, *, probes=None, prior=None, order=4, hold="eps", rtol=None):
+def flow_ode(
+    process,
+    denoiser,
+    ts,
+    *,
+    probes=None,
+    estimator=divergence.hutchinson,
+    prior=None,
+    order=4,
+    hold="eps",
+    rtol=None,
+):
     """log_prob(key, x [*event]) -> [] nats: the log-density of the data part at t_min under the
     probability flow.
 
     Args: denoiser(z, t) -> E[x0 | z] [*event]; ts, a grid falling from noise to data, which is run
-        backwards; probes: None for the exact divergence, k for Hutchinson's with k Rademacher
-        probes drawn from key; prior: a `Distribution` of z_T, by default N(0, alpha^2 + sigma^2);
+        backwards; probes: None for the exact divergence, k for an estimate with k Rademacher
+        probes drawn from key; estimator: what they are handed to, `math.divergence.hutchinson` or
+        `hutch_plus_plus`; prior: a `Distribution` of z_T, by default N(0, alpha^2 + sigma^2);
         order, hold: of the exponential Adams-Bashforth method, with an exact start; rtol: if given,
         an adaptive Runge-Kutta method (diffrax) of this tolerance instead, between the ends of ts.
     For a block process the auxiliaries are drawn from `processes.auxiliary_law` and log q is
@@ -47,13 +60,31 @@ def flow_ode(process, denoiser, ts, *, probes=None, prior=None, order=4, hold="e
     exponential form derived.
     """
     terms = flow_ode_terms(
-        process, denoiser, ts, probes=probes, prior=prior, order=order, hold=hold, rtol=rtol
+        process,
+        denoiser,
+        ts,
+        probes=probes,
+        estimator=estimator,
+        prior=prior,
+        order=order,
+        hold=hold,
+        rtol=rtol,
     )
     return lambda key, x: terms(key, x).log_prob
 
 
 def flow_ode_terms(
-    process, denoiser, ts, *, probes=None, prior=None, order=4, hold="eps", rtol=None, chunk=None
+    process,
+    denoiser,
+    ts,
+    *,
+    probes=None,
+    estimator=divergence.hutchinson,
+    prior=None,
+    order=4,
+    hold="eps",
+    rtol=None,
+    chunk=None,
 ):
     """terms(key, x [*event]) -> FlowTerms: `flow_ode` with its parts reported one by one, nats [].
 
@@ -63,6 +94,8 @@ def flow_ode_terms(
     """
     check_grid("likelihoods.flow_ode", process, ts)
     check_count("likelihoods.flow_ode", "probes", probes)
+    if probes is not None:
+        estimator(np.zeros((probes, 1)))  # refuses too few probes now
     run = (
         _exponential(process, denoiser, order, hold)
         if rtol is None
@@ -73,20 +106,16 @@ def flow_ode_terms(
         x = jnp.asarray(x)
         key_lift, key_probe = jax.random.split(key)
         z, log_q = _lift(process, key_lift, x)
-        estimator = divergence.exact(chunk=chunk)
+        trace = divergence.exact(chunk=chunk)
         if probes is not None:
             shape = (probes, *(x.shape if rtol is None else z.shape))
-            estimator = divergence.hutchinson(jax.random.rademacher(key_probe, shape, x.dtype))
-        latent, change = run(estimator, z, ts[::-1])
+            trace = estimator(jax.random.rademacher(key_probe, shape, x.dtype))
+        latent, change = run(trace, z, ts[::-1])
         law = unit_prior(process, x.shape) if prior is None else prior
         log_prior, mean = law.logdensity(latent), -jnp.mean(change)
         error = jnp.zeros_like(mean)
         if probes is not None:
-            error = (
-                jnp.std(change, ddof=1) / probes**0.5
-                if probes > 1
-                else jnp.full_like(mean, jnp.nan)
-            )
+            error = spread(change, len(change))
         return FlowTerms(log_prior + mean - log_q, log_prior, mean, log_q, error, latent, z)
 
     return terms

@@ -9,8 +9,8 @@ import numpy as np
 from jaxgen.likelihoods._decoders import gaussian_decoder
 from jaxgen.likelihoods._elbo import end_weight
 from jaxgen.likelihoods._options import check_count, check_grid
-from jaxgen.math import apply, contract, lower_inverse, on_host, total, working_dtype
-from jaxgen.processes import is_diagonal, log_snr, log_widening, noise_shape, num_blocks, snr_gap
+from jaxgen.math import apply, contract, on_host, total, working_dtype
+from jaxgen.processes import is_diagonal, log_snr, noise_shape, snr_gap
 from jaxgen.processes import prior as unit_prior
 from jaxgen.solvers import sde
 
@@ -81,10 +81,12 @@ def path_weight(process, denoiser, ts, *, variance=0.0, prior=None, decoder=None
     """
     check_grid("likelihoods.path_weight", process, ts)
     decoder = gaussian_decoder(process, denoiser, t=ts[-1]) if decoder is None else decoder
-    rows, levels = sde.ancestral(process, None).plan(ts), on_host(log_snr, process, ts)
+    rows = sde.ancestral(process, None, variance=lambda z, t: 0.0).plan(ts)
     stop, entries = process._replace(t_max=ts[0]), is_diagonal(process)
-    steps = rows.t, rows.propagate, rows.weights[:, 0], rows.noise, _directions(process, rows)
-    steps = (*steps, levels[:-1], levels[1:])
+    table, levels = rows.table, on_host(log_snr, process, ts)
+    gaps = on_host(snr_gap, levels[:-1], levels[1:])
+    steps = (rows.t, table.propagate, table.weights[:, 0], table.noise, rows.direction)
+    steps = (*steps, rows.log_widening, gaps)
 
     def log_prob(key, x):
         x = jnp.asarray(x)
@@ -96,12 +98,12 @@ def path_weight(process, denoiser, ts, *, variance=0.0, prior=None, decoder=None
 
         def body(carry, indexed):
             z, weight = carry
-            index, (t, keep, pull, noise, direction, noisy, clean) = indexed
+            index, (t, keep, pull, noise, direction, widening, gap) = indexed
             missed = x - denoiser(z, t)
             v = variance(z, t) if callable(variance) else variance
             xi = jax.random.normal(jax.random.fold_in(key_path, index), shape, x.dtype)
-            along, wider = contract(direction, xi, entries=entries), v * log_widening(noisy, clean)
-            needed = along + jnp.sqrt(snr_gap(noisy, clean)) * missed
+            along, wider = contract(direction, xi, entries=entries), v * widening
+            needed = along + jnp.sqrt(gap) * missed
             change = jnp.sum(along**2 - needed**2 * jnp.exp(-wider) - wider) / 2
             moved = ((keep, z), (pull, x), (noise, xi))
             z = total([apply(*pair, entries=entries) for pair in moved])
@@ -113,15 +115,3 @@ def path_weight(process, denoiser, ts, *, variance=0.0, prior=None, decoder=None
         return weight + decoder(x, z)
 
     return log_prob
-
-
-def _directions(process, rows):
-    """Unit vectors [n] or [n, c] of the noise along which the posterior moves with x0."""
-
-    def solve(noise, pull):
-        if num_blocks(process) is None:
-            return pull / noise / abs(pull / noise)
-        moved = lower_inverse(noise) @ pull[..., None]
-        return (moved / (moved**2).sum(-2, keepdims=True) ** 0.5)[..., 0]
-
-    return on_host(solve, rows.noise, rows.weights[:, 0])

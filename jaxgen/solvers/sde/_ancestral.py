@@ -2,14 +2,36 @@
 predicted data.
 """
 
-from jaxgen.math import namespace, square_root
-from jaxgen.processes import num_blocks
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jaxgen.math import (
+    apply,
+    contract,
+    lower_inverse,
+    namespace,
+    semidefinite_factor,
+    square_root,
+    total,
+)
+from jaxgen.processes import is_diagonal, log_snr, log_widening, num_blocks
 from jaxgen.solvers._tables._noise import remainder
-from jaxgen.solvers._tables._table import TableRow, table
+from jaxgen.solvers._tables._table import TableRow, noise_like, table
 from jaxgen.solvers.sde._options import planner, with_path
 
 
-def ancestral(process, denoiser):
+class AncestralRow(NamedTuple):
+    """A step whose variance is a function of the state. Source: definition."""
+
+    t: Any  # []
+    t_next: Any  # []
+    table: Any  # `TableRow` of the posterior
+    direction: Any  # [] or [c], the unit noise along which the posterior moves with x0
+    log_widening: Any  # [] log(beta / beta_tilde) along it
+
+
+def ancestral(process, denoiser, *, variance=0.0):
     """The ancestral Solver: z_s ~ q(z_s | z_t, x0 = x0hat), weak order 1, one evaluation a step; z
     is [*event] or [c, *event].
 
@@ -17,12 +39,67 @@ def ancestral(process, denoiser):
     joint Gaussian. Each info reports the step's log Radon-Nikodym weight against the forward
     process: target(z_0) exp(sum) / prior(z_n) weighs a path. Works towards the data only: raises
     ValueError (from plan) on rising stops, or stops outside the process.
-    Source: Ho et al. 2020, arXiv 2006.11239, equations 6-7; for blocks and the weights derived
-    (Gaussian conditioning).
+    Args: variance: the fraction v [] of exp(v log beta + (1 - v) log beta_tilde), the variance
+        along the channel's noise; 0 is the posterior's, 1 is right for standard normal data; or
+        v(z, t) -> [*event], as learned by `losses.score.hybrid`, which reports no weights.
+    Source: Ho et al. 2020, arXiv 2006.11239, equations 6-7; Nichol and Dhariwal 2021, arXiv
+    2102.09672, equation 15; for blocks and the weights derived (Gaussian conditioning).
     """
-    return table(
-        process, denoiser, planner("ancestral", process, _rows), width=1, hold="x0", order=1
-    )
+    if callable(variance):
+        return _learned(process, denoiser, variance)
+    plan = planner("ancestral", process, _weighed, variance)
+    return table(process, denoiser, plan, width=1, hold="x0", order=1)
+
+
+def _learned(process, denoiser, variance):
+    """The ancestral Solver with a variance v(z, t) [*event]."""
+    base, entries = ancestral(process, denoiser), is_diagonal(process)
+
+    def build(process, ts):
+        row, (direction, wider) = _rows(process, ts), _widening(process, ts)
+        return AncestralRow(row.t, row.t_next, row, direction(row), wider)
+
+    def step(key, state, row):
+        posterior = row.table._replace(t=row.t, t_next=row.t_next, noise=None)
+        after, info = base.step(key, state, posterior)
+        xi = noise_like(key, state.x)
+        along = contract(row.direction, xi, entries=entries)
+        wider = jnp.expm1(variance(state.x, row.t) * row.log_widening / 2).astype(along.dtype)
+        noise = total([xi, apply(row.direction, wider * along, entries=entries)])
+        moved = total([after.x, apply(row.table.noise, noise, entries=entries)])
+        return after._replace(x=moved), info
+
+    return base._replace(plan=planner("ancestral", process, build), step=step)
+
+
+def _weighed(process, ts, variance):
+    xp, row = namespace(process, ts, variance), _rows(process, ts)
+    direction, wider = _widening(process, ts)
+    noise = row.noise
+    if num_blocks(process) is None:
+        noise = noise * xp.exp(variance * wider / 2)
+    else:
+        along = direction(row)
+        outer = along[:, :, None] * along[:, None, :]
+        grown = xp.expm1(variance * wider)[:, None, None] * outer
+        noise = noise @ semidefinite_factor(xp.eye(along.shape[1])[None] + grown)
+    return with_path(process, ts, row._replace(noise=noise), 1.0)
+
+
+def _widening(process, ts):
+    """direction(row) [n] or [n, c] of the noise along which a row's posterior moves with x0, and
+    the log of the widening [n] along it.
+    """
+    levels = log_snr(process, ts)
+
+    def direction(row):
+        pull = row.weights[:, 0]
+        if num_blocks(process) is None:
+            return namespace(pull).sign(pull / row.noise)
+        moved = (lower_inverse(row.noise) @ pull[..., None])[..., 0]
+        return moved / (moved**2).sum(-1, keepdims=True) ** 0.5
+
+    return direction, log_widening(levels[:-1], levels[1:])
 
 
 def _rows(process, ts):
@@ -42,5 +119,4 @@ def _rows(process, ts):
         kept = chol[1:] @ spread @ inverse[:-1]
         noise = remainder(chol[1:], spread)
         weight = column[1:] - xp.einsum("nij,nj->ni", kept, column[:-1])
-    row = TableRow(ts[:-1], ts[1:], None, kept, weight[:, None], noise)
-    return with_path(process, ts, row, 1.0)
+    return TableRow(ts[:-1], ts[1:], None, kept, weight[:, None], noise)
