@@ -54,7 +54,8 @@ def coupling(dim, *, layers=4, bins=8, bound=4.0, conditioner=perceptron, permut
     In each layer the first half of the coordinates passes through splines of its own and
     conditions the splines of the second half; then the coordinates are permuted. The splines are
     the identity outside [-bound, bound], so the data should be standardised (see `affine`) and the
-    tails are the base's. Fresh parameters give the identity up to a permutation.
+    tails are the base's. The last permutation undoes the others, and fresh parameters of a
+    conditioner that starts at zero give the identity.
 
     Args:
         dim: coordinates; one coordinate has no other half, and each layer is one free spline.
@@ -126,17 +127,19 @@ def coupling(dim, *, layers=4, bins=8, bound=4.0, conditioner=perceptron, permut
 
 
 def _orders(dim, layers, permutation):
-    """The order [layers, dim] of the coordinates after each layer."""
-    if permutation == "alternate":
-        return np.tile(np.roll(np.arange(dim), -(dim // 2)), (layers, 1))
-    random = np.random.default_rng(dim)
-    orders = []
-    while len(orders) < layers:
-        order = random.permutation(dim)
+    """The order [layers, dim] of the coordinates after each layer; all together undo each other."""
+    random, orders = np.random.default_rng(dim), []
+    while len(orders) < layers - 1:
+        order = np.roll(np.arange(dim), -(dim // 2))
+        if permutation == "random":
+            order = random.permutation(dim)
         # In few dimensions an order that moves nothing between the halves is likely, and useless.
         if dim < 2 or set(order[: dim // 2]) != set(range(dim // 2)):
             orders.append(order)
-    return np.stack(orders)
+    whole = np.arange(dim)
+    for order in orders:
+        whole = whole[order]
+    return np.stack([*orders, np.argsort(whole)])
 
 
 def _check_sizes(name, **sizes):
