@@ -1,10 +1,10 @@
 """What a network predicts, and how to read it as denoiser, score or field, (z, t) -> [*event].
 
 Door: `as_denoiser(process, predict, *, kind)` and its siblings take a raw network view predict(z,
-t) -> [*event]; `guidance` maps denoisers to denoisers.
+t) -> [*event]; `guidance` maps denoisers to denoisers, and `calibration` repairs them.
 """
 
-from jaxgen.predictions import guidance
+from jaxgen.predictions import calibration, guidance
 from jaxgen.predictions._basis import in_basis
 from jaxgen.predictions._kinds import as_denoiser, edm, reading, row_of, target
 from jaxgen.predictions._read import as_field, as_score, matched_times, rechannel
@@ -13,6 +13,7 @@ __all__ = [
     "as_denoiser",
     "as_field",
     "as_score",
+    "calibration",
     "edm",
     "guidance",
     "in_basis",
