@@ -36,7 +36,7 @@ class NonlinearForward(NamedTuple):
     A coefficient G is [], a vector [d] for z [d], or a matrix: [c, c] on the leading axis of z, or
     [d, d] on all d entries of z, flat. It has no transition: asked for one it raises ValueError.
     Its numbers cross jit when its functions are `jax.tree_util.Partial`s of module-level functions.
-    Source: definition; Singhal et al. 2024, arXiv 2407.07998, equation 1.
+    Source: definition; Singhal et al. 2024, arXiv 2407.07998.
     """
 
     drift: Callable  # (z [*event], t []) -> [*event]

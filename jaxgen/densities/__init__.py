@@ -3,12 +3,13 @@ nats.
 
 Door: a mixture record (`gaussian`, `gaussian_mixture`, `low_rank_mixture`), and what is exact about
 it under any linear process: `marginal`, `denoiser`, `posterior_covariance`; score and velocity
-follow from the denoiser.
+follow from the denoiser. `relative_score` is that of any log-density.
 """
 
 from jaxgen.densities._entrywise import logistic, student_t
 from jaxgen.densities._mixture import (
     GaussianMixture,
+    component_posteriors,
     denoiser,
     distribution,
     gaussian,
@@ -17,16 +18,23 @@ from jaxgen.densities._mixture import (
     marginal,
     posterior_covariance,
 )
+from jaxgen.densities._relative import hermite_noise, relative_score
+from jaxgen.densities._subspaces import deciding_denoiser, subspace_distance
 
 __all__ = [
     "GaussianMixture",
+    "component_posteriors",
+    "deciding_denoiser",
     "denoiser",
     "distribution",
     "gaussian",
     "gaussian_mixture",
+    "hermite_noise",
     "logistic",
     "low_rank_mixture",
     "marginal",
     "posterior_covariance",
+    "relative_score",
     "student_t",
+    "subspace_distance",
 ]

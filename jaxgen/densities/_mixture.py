@@ -166,6 +166,22 @@ def denoiser(mixture, process):
     return exact
 
 
+def component_posteriors(mixture, process, z, t):
+    """(shares [k], means [k, d]): how probable each component is given z_t = z, [d] or [c, d], and
+    E[x0 | z, component].
+
+    Raises ValueError on a process diagonal in a basis. Source: derived, as `denoiser`.
+    """
+    if isinstance(process, DiagonalForward):
+        raise ValueError(
+            "densities.component_posteriors: the process must be scalar or of blocks; got one "
+            "diagonal in a basis"
+        )
+    part = _channel(process, t)
+    heard = jnp.tensordot(part.read, z, part.read.ndim)
+    return _posterior(mixture, jnp.asarray(part.gain, heard.dtype), heard)[1:3]
+
+
 def posterior_covariance(mixture, process):
     """(z, t) -> Cov[x0 | z_t = z] [d, d], exact, under any linear process; z is [d] or [c, d].
 

@@ -12,6 +12,7 @@ from jaxgen.losses.score._implicit import implicit, sliced
 from jaxgen.losses.score._local import local
 from jaxgen.losses.score._propagation import propagation
 from jaxgen.losses.score._second_moment import LossHistory, TimeSampler, loss_second_moment
+from jaxgen.losses.score._subspaces import subspaces
 from jaxgen.losses.score._times import (
     edm_weight,
     likelihood_time,
@@ -38,5 +39,6 @@ __all__ = [
     "propagation",
     "sliced",
     "snr_weight",
+    "subspaces",
     "uniform_time",
 ]

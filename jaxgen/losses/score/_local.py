@@ -34,7 +34,7 @@ def local(
         process, the gap of a likelihood bound; time: as in `denoising`.
     Raises ValueError on a kind other than "score", a linear process, an unknown linearisation or
     weighting, steps < 1, or a length that is not positive.
-    Source: Singhal et al. 2024, arXiv 2407.07998, section 4; deviation: x_t follows the increment,
+    Source: Singhal et al. 2024, arXiv 2407.07998; deviation: x_t follows the increment,
     not the path, for a smaller bias.
     """
     _check(process, kind, length, steps, linearisation, weighting)

@@ -17,7 +17,7 @@ def langevin(law, beta_min=0.1, beta_max=20.0, *, t_min=1e-3, t_max=1.0):
     the `Distribution` pi = law, beta(t) linear between t = 0 and 1.
 
     With pi a standard normal it is `scalar.vp`. Raises ValueError as `recipe`. Source: Roberts and
-    Tweedie 1996; as a noising process Singhal et al. 2024, arXiv 2407.07998, section 5.
+    Tweedie 1996; as a noising process Singhal et al. 2024, arXiv 2407.07998.
     """
     return _with_law("langevin", law, 1.0, None, beta_min, beta_max, t_min=t_min, t_max=t_max)
 

@@ -71,7 +71,7 @@ def increment(process, z, t, t_next, *, linearisation="taylor"):
     Args: linearisation, "taylor"; "diagonal", at the cost of one derivative instead of d, right
         only where the drift acts on each entry of z alone and G is [] or [d]; or "euler", J = 0.
     Raises ValueError on an unknown linearisation, or a matrix G with "diagonal".
-    Source: Singhal et al. 2024, arXiv 2407.07998, section 4; series and doubling derived.
+    Source: Singhal et al. 2024, arXiv 2407.07998; series and doubling derived.
     """
     check_linearisation("processes.nonlinear.increment", linearisation)
     h, middle = t_next - t, (t + t_next) / 2

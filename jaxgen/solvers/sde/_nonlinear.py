@@ -32,7 +32,7 @@ def reverse(process, score_fn, *, method="heun"):
         one of the score. For the probability flow instead hand `processes.nonlinear.flow_field` to
         a solver of `solvers.ode`.
     Raises ValueError on an unknown method, a linear process, or (from plan) rising stops.
-    Source: Anderson 1982; Singhal et al. 2024, arXiv 2407.07998, equation 2.
+    Source: Anderson 1982; Singhal et al. 2024, arXiv 2407.07998.
     """
     drift = nonlinear.reversed_drift(process, score_fn)
     return _solver("reverse", process, drift, method, rising=False)
