@@ -6,6 +6,7 @@ it under any linear process: `marginal`, `denoiser`, `posterior_covariance`; sco
 follow from the denoiser. `relative_score` is that of any log-density.
 """
 
+from jaxgen.densities._centred import centred_normal
 from jaxgen.densities._entrywise import logistic, student_t
 from jaxgen.densities._mixture import (
     GaussianMixture,
@@ -23,6 +24,7 @@ from jaxgen.densities._subspaces import deciding_denoiser, subspace_distance
 
 __all__ = [
     "GaussianMixture",
+    "centred_normal",
     "component_posteriors",
     "deciding_denoiser",
     "denoiser",

@@ -26,6 +26,7 @@ from jaxgen.math._gramian import (
     semidefinite_factor,
     square_root,
 )
+from jaxgen.math._helmert import centre, helmert, unhelmert
 from jaxgen.math._host import is_concrete, iterate, namespace, on_host
 from jaxgen.math._phi import phi
 from jaxgen.math._quadrature import gauss_legendre, invert, lagrange
@@ -33,6 +34,7 @@ from jaxgen.math._quadrature import gauss_legendre, invert, lagrange
 __all__ = [
     "Channel",
     "apply",
+    "centre",
     "channel",
     "channel_log_gain",
     "contract",
@@ -41,6 +43,7 @@ __all__ = [
     "doublings_for",
     "factor_of_rows",
     "gauss_legendre",
+    "helmert",
     "invert",
     "is_concrete",
     "iterate",
@@ -53,6 +56,7 @@ __all__ = [
     "semidefinite_factor",
     "square_root",
     "total",
+    "unhelmert",
     "van_loan",
     "working_dtype",
 ]

@@ -6,6 +6,7 @@ t) -> [*event]; `guidance` maps denoisers to denoisers, and `calibration` repair
 
 from jaxgen.predictions import calibration, guidance
 from jaxgen.predictions._basis import in_basis
+from jaxgen.predictions._centred import in_shape
 from jaxgen.predictions._kinds import as_denoiser, edm, reading, row_of, target
 from jaxgen.predictions._read import as_field, as_score, matched_times, rechannel
 
@@ -17,6 +18,7 @@ __all__ = [
     "edm",
     "guidance",
     "in_basis",
+    "in_shape",
     "matched_times",
     "reading",
     "rechannel",
