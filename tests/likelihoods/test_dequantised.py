@@ -43,6 +43,7 @@ def given_level(x):
     return Distribution(sample, logdensity)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_key")
 def test_uniform_noise_bounds_and_its_weights_average_to_the_probability():
     keys = jax.random.split(jax.random.key(0), 4_000)
