@@ -8,6 +8,7 @@ follow from the denoiser. `relative_score` is that of any log-density.
 
 from jaxgen.densities._centred import centred_normal
 from jaxgen.densities._entrywise import logistic, student_t
+from jaxgen.densities._mean_field import mean_field, mean_field_denoiser
 from jaxgen.densities._mixture import (
     GaussianMixture,
     component_posteriors,
@@ -35,6 +36,8 @@ __all__ = [
     "logistic",
     "low_rank_mixture",
     "marginal",
+    "mean_field",
+    "mean_field_denoiser",
     "posterior_covariance",
     "relative_score",
     "student_t",

@@ -7,6 +7,7 @@ t) -> [*event]; `guidance` maps denoisers to denoisers, and `calibration` repair
 from jaxgen.predictions import calibration, guidance
 from jaxgen.predictions._basis import in_basis
 from jaxgen.predictions._centred import in_shape
+from jaxgen.predictions._interacting import interacting
 from jaxgen.predictions._kinds import as_denoiser, edm, reading, row_of, target
 from jaxgen.predictions._read import as_field, as_score, matched_times, rechannel
 
@@ -19,6 +20,7 @@ __all__ = [
     "guidance",
     "in_basis",
     "in_shape",
+    "interacting",
     "matched_times",
     "reading",
     "rechannel",
