@@ -2,8 +2,8 @@
 nats.
 
 Door: a mixture record (`gaussian`, `gaussian_mixture`, `low_rank_mixture`), and what is exact about
-it under any linear process: `marginal`, `denoiser`, `posterior_covariance`; score and velocity
-follow from the denoiser. `relative_score` is that of any log-density.
+it under any linear process: `marginal`, `denoiser`, `posterior_components`, `posterior_covariance`;
+score and velocity follow from the denoiser. `relative_score` is that of any log-density.
 """
 
 from jaxgen.densities._centred import centred_normal
@@ -18,6 +18,7 @@ from jaxgen.densities._mixture import (
     gaussian_mixture,
     low_rank_mixture,
     marginal,
+    posterior_components,
     posterior_covariance,
 )
 from jaxgen.densities._relative import hermite_noise, relative_score
@@ -36,6 +37,7 @@ __all__ = [
     "logistic",
     "low_rank_mixture",
     "marginal",
+    "posterior_components",
     "mean_field",
     "mean_field_denoiser",
     "posterior_covariance",

@@ -208,6 +208,35 @@ def posterior_covariance(mixture, process):
     return exact
 
 
+def posterior_components(mixture, process):
+    """(z, t) -> (logits [k], means [k, d], roots [k, d, d]) of x0 given z_t = z: it is again a
+    mixture, of as many Gaussians, with covariances root root^T; under any linear process.
+
+    Source: derived (Gaussian conditioning per component, then responsibilities).
+    """
+
+    def exact(z, t):
+        part = _channel(process, t)
+        if _by_entry(process):
+            heard = (part.read * z).astype(z.dtype)
+            _, shares, means, covs = _dense.posterior(mixture, part.gain, heard)
+            return jnp.log(shares), means, jnp.linalg.cholesky(covs)
+        heard = jnp.tensordot(part.read, z, part.read.ndim)
+        _, shares, means, floors, spectra = _posterior(
+            mixture, jnp.asarray(part.gain, heard.dtype), heard
+        )
+        along = jnp.sqrt(spectra + floors[:, None]) - jnp.sqrt(floors)[:, None]
+        across = jnp.sqrt(floors)[:, None, None] * jnp.eye(heard.size, dtype=heard.dtype)[None]
+        bases = mixture.bases.astype(heard.dtype)
+        return (
+            jnp.log(shares),
+            means,
+            across + jnp.einsum("kdr,kr,ker->kde", bases, along, bases),
+        )
+
+    return exact
+
+
 def _channel(process, t):
     phi, chol = process.transition(t)
     return channel(phi, chol, blocks=jnp.ndim(phi) == 2)

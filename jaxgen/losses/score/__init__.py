@@ -12,6 +12,7 @@ from jaxgen.losses.score._implicit import implicit, sliced
 from jaxgen.losses.score._local import local
 from jaxgen.losses.score._propagation import propagation
 from jaxgen.losses.score._second_moment import LossHistory, TimeSampler, loss_second_moment
+from jaxgen.losses.score._soft_mixture import soft_mixture
 from jaxgen.losses.score._subdivided import subdivided
 from jaxgen.losses.score._subspaces import subspaces
 from jaxgen.losses.score._times import (
@@ -40,6 +41,7 @@ __all__ = [
     "propagation",
     "sliced",
     "snr_weight",
+    "soft_mixture",
     "subdivided",
     "subspaces",
     "uniform_time",

@@ -3,7 +3,8 @@ denoiser, *, ...) -> Solver, z [*event] or [c, *event].
 
 Two functions change a Solver of this door: `brownian` gives it the noise of one path, whatever the
 grid, and `predictor_corrector` adds steps of a Markov kernel, such as `langevin`. A nonlinear
-process has `forward(process)` and `reverse(process, score_fn)`.
+process has `forward(process)` and `reverse(process, score_fn)`. `soft_mixture` takes a denoiser
+(z, t, latent) -> [*event].
 """
 
 from jaxgen.solvers.sde._ancestral import ancestral
@@ -14,6 +15,7 @@ from jaxgen.solvers.sde._euler_maruyama import euler_maruyama
 from jaxgen.solvers.sde._multistep import ddim_eta, exponential_sde, sde_dpmpp_2m
 from jaxgen.solvers.sde._nonlinear import forward, reverse
 from jaxgen.solvers.sde._sa import sa_solver
+from jaxgen.solvers.sde._soft_mixture import gaussian_components, soft_mixture
 from jaxgen.solvers.sde._stages import seeds, stochastic_heun
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "euler_maruyama",
     "exponential_sde",
     "forward",
+    "gaussian_components",
     "langevin",
     "predictor_corrector",
     "reverse",
     "sa_solver",
     "sde_dpmpp_2m",
     "seeds",
+    "soft_mixture",
     "stochastic_heun",
 ]
