@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jaxgen.math import namespace, working_dtype
 from jaxgen.types import DiagonalForward
 
-MOST = 600  # distinct entries that are worked out one by one on the host
+MOST = 8000  # distinct entries that are worked out one by one on the host
 
 
 def is_diagonal(process):

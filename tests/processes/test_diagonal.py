@@ -78,12 +78,12 @@ def test_entries_are_the_scalar_processes():
 
 
 def test_many_distinct_entries_are_worked_out_together():
-    process = diagonal.anisotropic(scalar.vp, 0.1, np.linspace(5.0, 20.0, 700))
+    process = diagonal.anisotropic(scalar.vp, 0.1, np.linspace(5.0, 20.0, 8100))
     alpha, sigma = process.transition(np.array([0.2, 0.7]))
-    expected = scalar.vp(0.1, process.entries.transition.args[2][650]).transition(np.array(0.7))
+    expected = scalar.vp(0.1, process.entries.transition.args[2][7650]).transition(np.array(0.7))
     assert type(alpha) is np.ndarray
     assert alpha.dtype == np.float64
-    np.testing.assert_allclose((alpha[1, 650], sigma[1, 650]), expected, rtol=1e-13)
+    np.testing.assert_allclose((alpha[1, 7650], sigma[1, 7650]), expected, rtol=1e-13)
 
 
 def test_equal_numbers_are_the_scalar_process_in_every_verb():
@@ -183,6 +183,20 @@ def test_marginal_is_the_law_of_the_noised_samples():
     mean = alpha * (weights @ means)
     spread = np.sqrt(zs.var(0) / n)
     assert (np.abs(zs.mean(0) - mean) < 5 * spread).all()
+
+
+@pytest.mark.parametrize("name", ["anisotropic", "blurring"])
+def test_float32_sweep(name):
+    process = spectral()[name]
+    ts = np.linspace(process.t_min, process.t_max, 100)
+    exact = process.transition(ts)
+    with jax.enable_x64(False):
+        rough = jax.jit(lambda ts: (process.transition(ts), log_snr(process, ts)))(np.float32(ts))
+        assert jg.corrupt(process, *[jnp.ones(rough[1].shape[1:])] * 2, 0.3).dtype == jnp.float32
+    for ours, truth in zip(rough[0], exact, strict=True):
+        assert ours.dtype == jnp.float32
+        np.testing.assert_allclose(ours, truth, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(rough[1], 2 * np.log(exact[0] / exact[1]), atol=1e-3)
 
 
 def test_numbers_cross_jit_and_have_gradients():
