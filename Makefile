@@ -83,6 +83,7 @@ bench-peers: setup
 	.venv-peers/bin/python -m pip install --quiet --no-compile -e '.[bench-peers]'
 	.venv-peers/bin/python -m pytest -q -m slow tests/solvers/test_diffusers.py
 	.venv-peers/bin/python -m experiments.samplers --only-cost
+	.venv-peers/bin/python -m experiments.bench --only-likelihood --out runs/bench-peers
 
 ci: lint test-devices experiments-smoke test
 

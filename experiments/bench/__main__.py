@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 import jaxgen as jg
-from experiments.bench import _sampler, _timing, _training
+from experiments.bench import _likelihood, _sampler, _timing, _training
 
 IMPORT = "import time; s = time.perf_counter(); {}; print(time.perf_counter() - s)"
 DEPENDENCIES = "import jax, jax.numpy, numpy, optax, flax, chex, blackjax, diffrax"
@@ -59,6 +59,24 @@ def fresh_row(label, ours, theirs, repeats, goal):
     return label, mine, other, ratio, goal
 
 
+def likelihood_rows(repeats):
+    """Exact log-likelihood, 50 evaluations: beside a loop by hand, diffrax and torchdiffeq."""
+    process, law, x = _likelihood.problem()
+    denoiser = jg.densities.denoiser(law, process)
+    run = _likelihood.ours(process, denoiser)
+    beside = {
+        "a bare scan": (_likelihood.bare(process, denoiser), "<= 1.05"),
+        "diffrax, fixed steps": (_likelihood.by_diffrax(process, denoiser), "<= 0.87"),
+    }
+    others = {name: (lambda f=f: f(x), goal) for name, (f, goal) in beside.items()}
+    if (by_torch := _likelihood.by_torchdiffeq(law)) is not None:
+        others["torchdiffeq, fixed steps"] = by_torch, "<= 0.33"
+    for name, (other, goal) in others.items():
+        jax.block_until_ready((run(x), other()))
+        mine, theirs, ratio = _timing.paired(lambda: run(x), other, repeats)
+        yield f"exact likelihood / {name}", 1e3 * mine, 1e3 * theirs, ratio, goal
+
+
 def training_row(repeats):
     """One training step of the main job's network against a hand-written loop."""
     ours, theirs = _training.steps()
@@ -67,20 +85,28 @@ def training_row(repeats):
     return "training step / hand-written loop", 1e3 * mine, 1e3 * other, ratio, "<= 1.03"
 
 
+def other_rows(repeats):
+    """Samplers, a network-bound sampler, training and import."""
+    yield from sampler_rows(repeats)
+    yield fresh_row(
+        "first call / bare scan", FIRST.format("ours"), FIRST.format("bare"), 5, "<= 1.5"
+    )
+    yield network_row(max(repeats // 2, 3))
+    yield training_row(repeats)
+    ours = IMPORT.format("import jaxgen")
+    yield fresh_row("import / dependencies", ours, IMPORT.format(DEPENDENCIES), 7, "<= 1.2")
+
+
 def main():
     """Prints the table and writes it to runs/bench/bench.json."""
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__)
     parser.add_argument("--repeats", type=int, default=30, help="paired runs of each row")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="where the table goes")
+    parser.add_argument("--only-likelihood", action="store_true", help="no other rows")
     args = parser.parse_args()
-    rows = list(sampler_rows(args.repeats))
-    rows.append(
-        fresh_row("first call / bare scan", FIRST.format("ours"), FIRST.format("bare"), 5, "<= 1.5")
-    )
-    rows.append(network_row(max(args.repeats // 2, 3)))
-    rows.append(training_row(args.repeats))
-    ours = IMPORT.format("import jaxgen")
-    rows.append(fresh_row("import / dependencies", ours, IMPORT.format(DEPENDENCIES), 7, "<= 1.2"))
+    rows = list(likelihood_rows(args.repeats))
+    if not args.only_likelihood:
+        rows += other_rows(args.repeats)
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {platform.machine()}, float32")
     print(f"{'':42s}{'ms':>10s}{'beside':>10s}{'ratio':>8s}  goal")
     for label, mine, other, ratio, goal in rows:

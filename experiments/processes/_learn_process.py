@@ -40,17 +40,19 @@ def error_curve(key, law, draws, *, low, high, points=121):
     edm = jg.processes.scalar.edm(t_min=1e-6, t_max=1e6)
     denoiser = jg.densities.denoiser(law, edm)
 
-    def one(key, sigma):
-        key_data, key_noise = jax.random.split(key)
-        x = jg.densities.distribution(law).sample(key_data)
-        return jnp.sum(
-            (x - denoiser(x + sigma * jax.random.normal(key_noise, x.shape), sigma)) ** 2
-        )
+    key_data, key_noise = jax.random.split(key)
+    sample = jg.densities.distribution(law).sample
+    # The same draws at every level: a smooth curve.
+    x = jax.jit(jax.vmap(sample))(jax.random.split(key_data, draws))
+    eps = jax.random.normal(key_noise, x.shape, x.dtype)
+
+    @jax.jit
+    def errors_at(sigma):
+        x0 = jax.vmap(denoiser, (0, None))(x + sigma * eps, sigma)
+        return jnp.sum((x - x0) ** 2, 1)
 
     log_snrs = np.linspace(low, high, points)
-    keys = jax.random.split(key, draws)  # the same draws at every level: a smooth curve
-    at = jax.jit(lambda sigma: jax.vmap(one, (0, None))(keys, sigma))
-    errors = np.stack([np.asarray(at(np.exp(-lam / 2))) for lam in log_snrs])
+    errors = np.stack([np.asarray(errors_at(np.exp(-lam / 2))) for lam in log_snrs])
     return Curve(log_snrs, errors.mean(1), (errors**2).mean(1))
 
 

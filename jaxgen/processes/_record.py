@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.math import apply, channel, data_column, is_concrete, namespace, on_host
+from jaxgen.math import (
+    apply,
+    channel,
+    data_column,
+    is_concrete,
+    namespace,
+    on_host,
+    working_dtype,
+)
 from jaxgen.processes._entries import event_shape as event_of
 from jaxgen.processes._entries import is_diagonal
 from jaxgen.types import Distribution, NonlinearForward
@@ -141,9 +149,10 @@ def prior(process, event_shape):
 
     def logdensity(z):
         size = 1 if is_diagonal(process) else np.prod(event_shape, dtype=int)
-        white = z / scale if blocks is None else jnp.tensordot(jnp.linalg.inv(scale), z, 1)
-        volume = jnp.sum(jnp.log(scale if blocks is None else jnp.diag(scale)))
-        return jnp.sum(jax.scipy.stats.norm.logpdf(white)) - size * volume
+        whiten = (1 / scale if blocks is None else jnp.linalg.inv(scale)).astype(working_dtype(z))
+        white = z * whiten if blocks is None else jnp.tensordot(whiten, z, 1)
+        volume = jnp.sum(jnp.log(whiten if blocks is None else jnp.diag(whiten)))
+        return jnp.sum(jax.scipy.stats.norm.logpdf(white)) + size * volume
 
     return Distribution(sample, logdensity)
 
