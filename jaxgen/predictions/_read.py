@@ -56,8 +56,9 @@ def as_field(process, predict, *, kind="x0"):
     score_fn, entries = as_score(process, predict, kind=kind), is_diagonal(process)
 
     def field(z, t):
+        blocks = num_blocks(process) is not None
         noise = process.diffusion(t)
-        push = noise @ noise.T if num_blocks(process) is not None else noise**2
+        push = noise @ noise.T if blocks else noise**2
         drift = apply(process.drift(t), z, entries=entries)
         return total([drift, apply(-push / 2, score_fn(z, t), entries=entries)])
 

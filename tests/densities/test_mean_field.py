@@ -68,6 +68,25 @@ def test_tagged_particles_and_entropy_follow_chaos():
         textbook.within(mean, limit + np.log(PULL / (PULL + COUPLING)) / n, error)
 
 
+@pytest.mark.slow
+def test_the_reverse_sde_of_many_particles_keeps_their_covariance():
+    n, process = 16, jg.processes.scalar.vp(t_min=1e-4)
+    denoiser = jg.densities.mean_field_denoiser(MEAN, PULL, COUPLING, process)
+
+    def draw(key):
+        key_start, key_path = jax.random.split(key)
+        z = jg.prior(process, (n, 2)).sample(key_start)
+        solver = jg.solvers.sde.sde_dpmpp_2m(process, denoiser)
+        return jg.solve(key_path, solver, z, jg.grids.log_snr(process, 40))[0]
+
+    draws = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(7), 4000))
+    away = np.asarray(draws)[..., 0] - MEAN[0]
+    mean, error = textbook.mean_and_error((away.sum(1) ** 2 - (away**2).sum(1)) / (n - 1))
+    textbook.within(mean, 1 / PULL - 1 / (PULL + COUPLING), error, "n times the covariance")
+    mean, error = textbook.mean_and_error(np.mean(away**2, 1))
+    textbook.within(mean, covariance(n)[0, 0], error)
+
+
 def alone(params, x, t):
     return params[0] * x + params[1:3]
 

@@ -309,6 +309,8 @@ def test_what_is_not_defined_says_so():
         lambda: jg.grids.log_snr(process, 5),
         lambda: jg.losses.score.denoising(process, apply, kind="eps")(0, jax.random.key(0), x),
         lambda: jg.as_score(process, denoiser)(x, 0.5),
+        lambda: jg.as_field(process, denoiser)(x, 0.5),
+        lambda: jg.likelihoods.elbo(process, denoiser, ts),
         lambda: jg.solvers.exponential.deis(process, denoiser),
         lambda: jg.solvers.sde.euler_maruyama(process, denoiser),
         lambda: jg.solvers.sde.ancestral(process, denoiser),
