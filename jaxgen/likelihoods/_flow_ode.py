@@ -12,7 +12,14 @@ import numpy as np
 from jaxgen.likelihoods._options import check_count, check_grid, spread
 from jaxgen.math import divergence, working_dtype
 from jaxgen.predictions import as_field
-from jaxgen.processes import auxiliary_law, lift, noise_shape, num_blocks
+from jaxgen.processes import (
+    auxiliary_law,
+    channel_at,
+    is_diagonal,
+    lift,
+    noise_shape,
+    num_blocks,
+)
 from jaxgen.processes import prior as unit_prior
 from jaxgen.solvers import exponential, ode, solve
 
@@ -108,7 +115,7 @@ def flow_ode_terms(
         z, log_q = _lift(process, key_lift, x)
         trace = divergence.exact(chunk=chunk)
         if probes is not None:
-            shape = (probes, *(x.shape if rtol is None else z.shape))
+            shape = (probes, *x.shape)
             trace = estimator(jax.random.rademacher(key_probe, shape, x.dtype))
         latent, change = run(trace, z, ts[::-1])
         law = unit_prior(process, x.shape) if prior is None else prior
@@ -135,14 +142,17 @@ def _exponential(process, denoiser, order, hold):
 
 
 def _adaptive(process, denoiser, rtol):
-    field = as_field(process, denoiser)
     method = functools.partial(ode.adaptive, rtol=rtol, atol=rtol, method="dopri8")
-    method(field)
+    method(as_field(process, denoiser))
 
     def run(estimator, z, ts):
+        options = {"entries": True} if is_diagonal(process) else {}
+
         def with_density(state, t):
-            value, trace = estimator(lambda inner: field(inner, t), state[0])
-            return value, -trace
+            z = state[0]
+            x0hat, trace = estimator(lambda inner: denoiser(inner, t), z, **options)
+            value = as_field(process, lambda z, t: x0hat)(z, t)
+            return value, -_divergence(process, t, trace.astype(z.dtype), x0hat.size)
 
         t = jnp.zeros((), working_dtype(z))
         trace = jax.eval_shape(lambda z, t: with_density((z,), t)[1], z, t)
@@ -150,6 +160,26 @@ def _adaptive(process, denoiser, rtol):
         return solve(jax.random.key(0), method(with_density), start, ts[:: len(ts) - 1])[0]
 
     return run
+
+
+def _divergence(process, t, trace, size):
+    """That of the field, [...], from the traces of the denoiser's Jacobian: [...], [..., c] one for
+    each block, or for a process diagonal in a basis its diagonals [..., *event].
+
+    The field is F z + G G^T Sigma^-1 (z - Phi_0 x0hat) / 2. Source: derived.
+    """
+    (phi, _), noise = process.transition(t), process.diffusion(t)
+    drift, whiten = process.drift(t), channel_at(process, t).whiten
+    if num_blocks(process) is not None:
+        push = noise @ noise.T @ (whiten.T @ whiten) / 2
+        linear, seen = jnp.trace(drift + push), push @ phi[:, 0]
+        return (size * linear - trace @ seen).astype(trace.dtype)
+    push = (noise * whiten) ** 2 / 2
+    if not is_diagonal(process):
+        return (size * (drift + push) - push * phi * trace).astype(trace.dtype)
+    axes = tuple(range(-phi.ndim, 0))
+    seen = jnp.broadcast_to(push * phi, trace.shape) * trace
+    return (jnp.sum(drift + push) - jnp.sum(seen, axes)).astype(trace.dtype)
 
 
 def _lift(process, key, x):
