@@ -105,7 +105,10 @@ def test_five_steps_are_exact_where_ddpm_of_the_same_moments_is_not():
     assert distance("ddpm") > distance("one")
 
 
-@pytest.mark.parametrize("name", ["vp", "cld", "anisotropic"])
+slowly = functools.partial(pytest.param, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["vp", slowly("cld"), slowly("anisotropic")])
 def test_components_have_the_moments_of_the_posterior(name):
     process = {
         "vp": scalar.vp,
@@ -135,6 +138,7 @@ def test_components_have_the_moments_of_the_posterior(name):
         np.testing.assert_allclose(moment, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_latent_that_is_ignored_makes_it_ancestral():
     exact = jg.densities.denoiser(MIXTURE, PROCESS)
     soft = sde.soft_mixture(PROCESS, lambda z, t, latent: exact(z, t), latent=lambda key, z, t: 0.0)
