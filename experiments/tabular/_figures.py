@@ -38,27 +38,32 @@ def circle(path, data, samples, rows):
     names = list(samples)
     figure = Figure(figsize=(3 * (len(names) + 1), 6.2))
     FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 3 * (len(names) + 1))
     for index, (name, points) in enumerate([("data", data), *samples.items()]):
-        axes = figure.add_subplot(2, len(names) + 1, index + 1)
+        axes = figure.add_subplot(grid[0, 3 * index : 3 * index + 3])
         axes.plot(*points.T, ".", markersize=1.5, color=f"C{index - 1}" if index else "0.3")
         axes.set(xlim=(-1.8, 1.8), ylim=(-1.8, 1.8), aspect="equal")
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
     panels = [
         ("nats", "log-likelihood of data, nats", "linear"),
-        ("mmd2", "squared MMD to new data", "symlog"),
-        ("sliced", "sliced W1 to new data", "log"),
+        ("off", "mean distance of samples from the circle", "log"),
+        ("mmd2", "squared MMD to new data", "log"),
     ]
+    wide = len(names) + 1
     for index, (column, label, scale) in enumerate(panels):
-        axes = figure.add_subplot(2, 3, 4 + index)
+        axes = figure.add_subplot(grid[1, wide * index : wide * (index + 1)])
         for place, name in enumerate(names):
             shown = [row for row in rows if row["flow"] == name]
             steps = [row["step"] for row in shown]
-            axes.plot(steps, [row[column] for row in shown], ".-", color=f"C{place}", label=name)
-        if scale == "symlog":
-            axes.set_yscale("symlog", linthresh=1e-4)
-        else:
-            axes.set_yscale(scale)
+            axes.plot(
+                steps,
+                [max(row[column], 1e-5) if scale == "log" else row[column] for row in shown],
+                ".-",
+                color=f"C{place}",
+                label=name,
+            )
+        axes.set_yscale(scale)
         axes.set_xlabel("training steps", fontsize=8)
         axes.set_ylabel(label, fontsize=8)
         axes.tick_params(labelsize=7)

@@ -1,7 +1,7 @@
 """Overfitting on a manifold: the likelihood of a spline flow on points of a circle has no bound.
 
 Three trainings of the same flow on the same points: of the data as they are, of data whose added
-noise is annealed to nothing, and of data with a fixed noise.
+noise is annealed to nothing, and of data with a fixed noise, which is then removed from samples.
 """
 
 import csv
@@ -38,7 +38,7 @@ def losses(log_prob, steps):
     }
 
 
-def study(steps, seed=0, batch=128, width=32, layers=6):
+def study(steps, seed=0, batch=128, width=32, layers=4):
     """(rows, samples, new data): likelihood and distances of every training at ten looks."""
     conditioner = functools.partial(jg.flows.perceptron, width=width, depth=2)
     flow = jg.flows.coupling(2, layers=layers, bins=8, bound=3.0, conditioner=conditioner)
@@ -54,9 +54,11 @@ def study(steps, seed=0, batch=128, width=32, layers=6):
     optimiser = optax.adam(optax.cosine_decay_schedule(2e-3, steps, alpha=0.1))
 
     @jax.jit
-    def look(params):
+    def look(params, sigma):
         keys = jax.random.split(key_draw, NEW)
         drawn = jax.vmap(law(params).sample)(keys)
+        # The mean of the data behind a noised point, by Tweedie's formula; as drawn for sigma = 0.
+        drawn += sigma**2 * jax.vmap(jax.grad(log_prob, 1), (None, 0))(params, drawn)
         nats = jnp.mean(jax.vmap(log_prob, (None, 0))(params, data))
         new_nats = jnp.mean(jax.vmap(log_prob, (None, 0))(params, new))
         return drawn, nats, new_nats
@@ -76,7 +78,7 @@ def study(steps, seed=0, batch=128, width=32, layers=6):
         for done in range(length, steps + 1, length):
             keys = jax.random.split(jax.random.fold_in(key_train, done), length)
             state = run(state, keys)
-            drawn, nats, new_nats = look(state.params)
+            drawn, nats, new_nats = look(state.params, NOISE if name == "instance noise" else 0.0)
             kept = np.asarray(drawn)[np.all(np.isfinite(drawn), 1)]
             rows.append(
                 {
@@ -84,6 +86,7 @@ def study(steps, seed=0, batch=128, width=32, layers=6):
                     "step": done,
                     "nats": float(nats),
                     "nats of new data": float(new_nats),
+                    "off": float(np.mean(np.abs(np.linalg.norm(kept, axis=1) - 1))),
                     "mmd2": float(jg.metrics.mmd2(kept, new, kernel)),
                     "sliced": float(
                         jg.metrics.sliced_wasserstein(key_lines, kept, np.asarray(new), p=1)
@@ -105,7 +108,7 @@ def write(settings, folder):
     for name in samples:
         last = [row for row in rows if row["flow"] == name][-1]
         print(
-            f"circle, {name:15s} {last['nats']:7.3f} nats   MMD^2 {last['mmd2']:.2e}   "
-            f"sliced W1 {last['sliced']:.4f}"
+            f"circle, {name:15s} {last['nats']:7.3f} nats   off the circle {last['off']:.4f}   "
+            f"MMD^2 {last['mmd2']:.2e}   sliced W1 {last['sliced']:.4f}"
         )
     print(f"  {folder}/circle.csv\n  {folder}/circle.png")

@@ -59,7 +59,7 @@ class Settings:
     """Steps of the flow of a diffusion, of order 4."""
     bound_points: int = 128
     """Evaluations of the bound of a diffusion."""
-    circle_steps: int = 3000
+    circle_steps: int = 2000
     """Training steps of each flow on the circle."""
     seed: int = 0
     """Of all randomness in training."""
