@@ -191,6 +191,30 @@ def test_scores_are_martingales(name):
     assert (np.abs(gap) < 5 * np.sqrt(fourth / N)).all()
 
 
+@pytest.mark.slow
+def test_samples_of_the_exact_reverse_chain_are_martingales_too():
+    process = PROCESSES["vp"]
+    exact, ts = jg.densities.denoiser(MIXTURE, process), jg.grids.log_snr(process, 8)
+    parts = jg.densities.posterior_components(MIXTURE, process)
+    denoiser, latent = jg.solvers.sde.gaussian_components(parts)
+    solver = jg.solvers.sde.soft_mixture(process, denoiser, latent=latent)
+    start = jg.densities.marginal(MIXTURE, process, process.t_max)
+
+    def path(key):
+        key_start, key_solve = jax.random.split(key)
+        return jg.solve(key_solve, solver, start.sample(key_start), ts, trajectory=True)[0]
+
+    @jax.jit
+    def run(keys):
+        paths = jax.vmap(path)(keys)
+        return [calibration.martingale(process, one, paths, ts) for one in (exact, biased(process))]
+
+    found, wrong = run(jax.random.split(jax.random.key(12), N))
+    assert float(jnp.max(jnp.abs(found.mean) / found.standard_error)) < 5
+    assert float(jnp.max(jnp.abs(found.slope) / found.slope_error)) < 5
+    assert float(jnp.max(jnp.abs(wrong.mean) / wrong.standard_error)) > 10
+
+
 def test_refusals():
     process, exact = PROCESSES["vp"], lambda z, t: z
     with pytest.raises(ValueError, match="must hold two data or more"):
