@@ -145,7 +145,7 @@ def test_a_subdivided_loss_sees_fewer_particles_near_noise():
         return params * z
 
     loss_fn = jg.losses.score.denoising(VP, apply, kind="x0")
-    batch_loss = jg.losses.score.subdivided(VP, loss_fn, (8, 4, 2), (0.2, 0.6))
+    batch_loss = jg.losses.score.subdivided(VP, loss_fn, (8, 4, 2), (0.05, 0.2))
     law = jg.densities.mean_field(8, MEAN, PULL, COUPLING)
     keys = jax.random.split(jax.random.key(0), 400)
     x0 = jax.vmap(law.sample)(jax.random.split(jax.random.key(1), 400 * 4)).reshape(400, 4, 8, 2)
