@@ -193,6 +193,34 @@ def test_estimates_are_unbiased_and_know_their_error(name, options, steps):
     assert np.all(found.standard_error < 1)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [False, True])
+def test_a_noise_level_for_each_entry(steps):
+    """Equal levels give the scalar's estimate, key by key; others the log-density to 5 errors."""
+    law = densities.gaussian_mixture([0.4, 0.6], [[-0.5, 0.2], [0.6, -0.3]], [0.2, 0.3])
+    family, x = processes.scalar.vp, jnp.asarray([0.3, -0.2])
+    keys, found = jax.random.split(jax.random.key(0), 400), []
+    for process in (
+        family(),
+        processes.diagonal.anisotropic(family, 0.1, np.full(2, 20.0)),
+        processes.diagonal.anisotropic(family, np.array([0.1, 0.4]), np.array([20.0, 12.0])),
+    ):
+        denoiser = densities.denoiser(law, process)
+        if steps:
+            ts = grids.log_snr(process, 64)
+            run = likelihoods.path_weight(process, denoiser, ts, variance=0.5)
+        else:
+            prior = densities.marginal(law, process, process.t_max)
+            run = likelihoods.elbo(process, denoiser, points=16, prior=prior)
+        with jax.debug_key_reuse(False):
+            found.append(np.asarray(jax.jit(jax.vmap(run, (0, None)))(keys, x)))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-8)
+    values = np.exp(found[2]) if steps else found[2]
+    truth = float(densities.distribution(law).logdensity(x))
+    mean, error = textbook.mean_and_error(values)
+    textbook.within(mean, np.exp(truth) if steps else truth, error + 2e-3)
+
+
 def test_interior_of_the_schedule_does_not_matter():
     """Any denoiser of z and log-SNR, fixed ends: the diffusion term moves by less than 1e-6."""
     nodes, weights = composite(0.0, 1.0)
