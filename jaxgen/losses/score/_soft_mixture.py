@@ -1,5 +1,7 @@
 """Learning a denoiser with a latent: the bound of a chain whose steps are mixtures."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -61,7 +63,7 @@ def soft_mixture(process, apply, *, kind, ts, latent, draws=8):
             return jnp.sum(step_noise**2 - needed**2) / 2
 
         found = jax.vmap(log_ratio)(jax.random.split(key_latent, draws))
-        return steps * (np.log(draws) - jax.nn.logsumexp(found)) / x0.size
+        return steps * (math.log(draws) - jax.nn.logsumexp(found)) / x0.size
 
     loss_fn.time = law
     return loss_fn

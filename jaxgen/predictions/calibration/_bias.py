@@ -49,7 +49,7 @@ def time_bias(key, process, denoiser, x0, ts, *, draws=1):
         return mean, spread
 
     mean, error = jax.lax.map(at, ts)
-    return TimeBias(ts, mean_log_snr(process, ts), mean, error)
+    return TimeBias(ts, mean_log_snr(process, ts).astype(ts.dtype), mean, error)
 
 
 def calibrate(process, denoiser, bias):
@@ -78,7 +78,7 @@ def bound_gain(process, bias):
     gamma derived.
     """
     square = bias.mean**2 - bias.standard_error**2
-    snr = jnp.exp(log_snr(process, bias.t))
+    snr = jnp.exp(log_snr(process, bias.t)).astype(square.dtype)
     wide = snr if is_diagonal(process) else snr.reshape(-1, *(1,) * (square.ndim - 1))
     return jnp.sum((wide[1:] - wide[:-1]) * (square[1:] + square[:-1])) / 4
 
