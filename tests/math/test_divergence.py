@@ -59,7 +59,7 @@ def test_hutchinson_is_unbiased():
 
 
 def test_hutch_plus_plus_is_exact_on_low_rank_and_better_near_it():
-    """Rank 3 of 30 with k // 3 = 4 sketches: exact. With a tail: unbiased, and the variance of as
+    """Rank 3 of 30 with k // 3 = 4 sketches: exact, as on 2 I. With a tail: unbiased, and the variance of as
     many products falls at least tenfold.
     """
     d, k, repeats = 30, 12, 500
@@ -80,7 +80,9 @@ def test_hutch_plus_plus_is_exact_on_low_rank_and_better_near_it():
 
     with jax.debug_key_reuse(False):
         (exact, _), (sketched, plain) = means(low), means(near)
+        whole, _ = means(2 * np.eye(d))
     np.testing.assert_allclose(exact, np.trace(low), rtol=1e-10)
+    np.testing.assert_allclose(whole, 2 * d, rtol=1e-10)
     for found in (sketched, plain):
         error = np.std(found) / repeats**0.5
         assert abs(np.mean(found) - np.trace(near)) < 5 * error
