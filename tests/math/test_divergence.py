@@ -59,8 +59,8 @@ def test_hutchinson_is_unbiased():
 
 
 def test_hutch_plus_plus_is_exact_on_low_rank_and_better_near_it():
-    """Rank 3 of 30 with k // 3 = 4 sketches: exact, as on 2 I. With a tail: unbiased, and the variance of as
-    many products falls at least tenfold.
+    """Rank 3 of 30 with k // 3 = 4 sketches: exact, as on 2 I. With a tail: unbiased, and the
+    variance of as many products falls at least tenfold.
     """
     d, k, repeats = 30, 12, 500
     random = np.random.default_rng(0)
