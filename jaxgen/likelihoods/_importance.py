@@ -1,10 +1,10 @@
 """Importance-weighted bounds: the logarithm of a mean instead of the mean of logarithms."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxgen.likelihoods._decoders import gaussian_decoder
 from jaxgen.likelihoods._elbo import end_weight
@@ -53,7 +53,7 @@ def importance_terms(log_prob, draws, *, chunk=None):
     def terms(key, x):
         one, keys = lambda key: log_prob(key, x), jax.random.split(key, draws)
         logs = jax.vmap(one)(keys) if chunk is None else jax.lax.map(one, keys, batch_size=chunk)
-        value = jax.nn.logsumexp(logs) - np.log(draws)
+        value = jax.nn.logsumexp(logs) - math.log(draws)
         if draws == 1:
             unknown = jnp.full_like(value, jnp.nan)
             return ImportanceTerms(value, unknown, unknown, value, jnp.ones_like(value))
@@ -61,7 +61,7 @@ def importance_terms(log_prob, draws, *, chunk=None):
         error = jnp.std(weights, ddof=1) / draws**0.5
         # Without draw i; the clip guards a single draw that is all of the mass
         others = jnp.log(jnp.maximum(draws - weights, jnp.finfo(value.dtype).tiny))
-        left_out = value + jnp.mean(others) - np.log(draws - 1)
+        left_out = value + jnp.mean(others) - math.log(draws - 1)
         jackknife = draws * value - (draws - 1) * left_out
         effective = draws**2 / jnp.sum(weights**2)
         return ImportanceTerms(value, error, jackknife, jnp.mean(logs), effective)
