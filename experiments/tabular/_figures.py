@@ -66,7 +66,7 @@ def circle(path, data, samples, rows):
         axes.set_yscale(scale)
         axes.set_xlabel("training steps", fontsize=8)
         axes.set_ylabel(label, fontsize=8)
-        axes.tick_params(labelsize=7)
+        axes.tick_params(which="both", labelsize=7)
         axes.grid(True, alpha=0.3)
     axes.legend(fontsize=7)
     figure.tight_layout()

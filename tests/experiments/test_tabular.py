@@ -43,6 +43,7 @@ def test_everything_runs_in_its_smallest_size():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("x32", "same_key")
 def test_likelihood_without_bound_misleads_on_a_circle():
     from experiments.tabular import _manifold
 
