@@ -36,13 +36,11 @@ def exact(*, chunk=None):
             tangent = jnp.zeros(z.size, z.dtype).at[index].set(1).reshape(z.shape)
             return push(tangent).reshape(-1)[index % size]
 
-        indices = jnp.arange(z.size)
-        if chunk is not None:
-            found = jax.lax.map(entry, indices, batch_size=chunk)
-        elif z.size <= _UNROLLED:
-            found = jnp.stack([entry(index) for index in range(z.size)])
+        if chunk is None:
+            columns = jax.vmap(push)(jnp.eye(z.size, dtype=z.dtype).reshape(-1, *z.shape))
+            found = jnp.diagonal(columns.reshape(-1, size, size), axis1=1, axis2=2)
         else:
-            found = jax.vmap(entry)(indices)
+            found = jax.lax.map(entry, jnp.arange(z.size), batch_size=chunk)
         if entries:
             return value, found.reshape(value.shape)
         traces = found.reshape(-1, size).sum(1)
