@@ -42,7 +42,7 @@ class Settings:
     """Points whose likelihood is taken."""
     likelihood_steps: int = 80
     """Steps of the likelihood ODE."""
-    learn_steps: int = 120
+    learn_steps: int = 200
     """Gradient steps of the learned process."""
     seed: int = 0
     """Of networks, data and samples."""

@@ -202,6 +202,7 @@ def _estimator(
     def terms(key, x):
         x = jnp.asarray(x)
         found = _over(lambda key: once(key, x), jax.random.split(key, draws), chunk and 1)
+        found = [term.astype(working_dtype(x)) for term in found]  # tables may be wider
         values = sum(found)
         means = (jnp.mean(term) for term in found)
         return ElboTerms(jnp.mean(values), spread(values, draws), *means)

@@ -22,7 +22,7 @@ def test_a_learned_process():
     """
     law = jg.densities.gaussian_mixture([0.3, 0.5, 0.2], MEANS, VARIANCES)
     curve = _learn_process.error_curve(jax.random.key(0), law, 4096, low=-8, high=10)
-    process, merits = _learn_process.learn(curve, *ENDS, steps=120)
+    process, merits = _learn_process.learn(curve, *ENDS, steps=200)
     learned = _learn_process.merit(process, curve)
     fixed = {
         name: _learn_process.merit(_processes.named(name, *ENDS), curve)
