@@ -54,7 +54,7 @@ def linear_transition(matrix, impulse, start, duration, *, doublings=_DOUBLINGS)
     monomials = xp.asarray(monomials, matrix.dtype)
     moved = xp.einsum("qk,k...cm->...qmc", monomials, xp.stack(powers) @ impulse)
     rows = moved * xp.sqrt(short[..., None])
-    chol = factor_of_rows(rows.reshape(*rows.shape[:-3], -1, c))
+    chol = factor_of_rows(rows.reshape(*rows.shape[:-3], _NODES * impulse.shape[1], c))
     transposed = lambda part: xp.swapaxes(part, -1, -2)
     for _ in range(doublings):
         chol = factor_of_rows(xp.concatenate([transposed(phi @ chol), transposed(chol)], -2))

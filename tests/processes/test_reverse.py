@@ -9,7 +9,7 @@ from jaxgen import processes
 
 @pytest.mark.parametrize("name", ["vp", "edm", "cld"])
 def test_divergence_of_a_step(name):
-    """KL(q(z_s | z_t, x0) || q(z_s | z_t, x0hat)) by full covariances, for one entry of the event."""
+    """KL(q(z_s | z_t, x0) || q(z_s | z_t, x0hat)) by full covariances, for one entry."""
     door = processes.augmented if name == "cld" else processes.scalar
     process, (t, s), (x0, guess) = getattr(door, name)(), (0.6, 0.35), (0.7, -0.2)
     (column_t, cov_t), (column_s, cov_s) = (textbook.channel(name, u) for u in (t, s))

@@ -29,7 +29,7 @@ def transition(powers, rate, impulse, start, clock):
     sizes = xp.exp(-rate * ages) * xp.sqrt(clock[..., None] * weights)
     moved = xp.einsum("kij,jm->kmi", powers, impulse)
     impulses = xp.einsum("...qk,kmi->...qmi", sizes[..., None] * monomials(ages), moved)
-    impulses = impulses.reshape(*clock.shape, -1, c)
+    impulses = impulses.reshape(*clock.shape, _NODES * impulse.shape[1], c)
     begun = xp.swapaxes(phi @ start, -1, -2)
     return phi, factor_of_rows(xp.concatenate([impulses, begun], -2))
 
