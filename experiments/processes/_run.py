@@ -11,6 +11,7 @@ import jaxgen as jg
 from experiments._command import ended
 from experiments.processes import (
     _figures,
+    _image_training,
     _images,
     _learn_process,
     _measure,
@@ -42,6 +43,8 @@ def run(argv) -> None:
         points = _train.load(name, settings.seed, max(settings.samples, settings.held_out))
         compare(settings, folder / name, name, points, processes)
     report(settings, folder)
+    if settings.image_steps:
+        _image_training.study(settings, folder, processes)
     if settings.images:
         _images.study(settings, folder, processes)
 

@@ -51,6 +51,10 @@ class Settings:
     none when empty."""
     image_samples: int = 500
     """Images drawn for each process and budget."""
+    image_steps: int = 400
+    """Training steps of each process's own network on images of half the size; 0 trains none."""
+    image_held_out: int = 96
+    """Test images whose likelihood is taken."""
 
 
 SMOKE = {
@@ -65,6 +69,7 @@ SMOKE = {
     "held_out": 8,
     "likelihood_steps": 6,
     "learn_steps": 2,
+    "image_steps": 0,
 }
 
 
@@ -94,6 +99,8 @@ def parse(argv) -> Settings:
         "likelihood_steps": 5,
         "learn_steps": 1,
         "image_samples": 10,
+        "image_steps": 0,
+        "image_held_out": 2,
         "seed": 0,
     }
     for field, low in least.items():

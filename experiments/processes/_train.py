@@ -60,12 +60,12 @@ def load(name, seed, test) -> Data:
     return Data(points[:_SIZE], points[_SIZE:])
 
 
-def _scales(process, t):
-    """Standard deviations [] or [c] of the blocks of z for unit-variance data."""
+def scales_of(process, t, sigma_data=1.0):
+    """Standard deviations [] or [c] of the blocks of z for data of deviation sigma_data."""
     phi, chol = process.transition(t)
     if jg.processes.num_blocks(process) is None:
-        return jnp.sqrt(phi**2 + chol**2)
-    return jnp.sqrt(phi[:, 0] ** 2 + jnp.sum(chol**2, 1))
+        return jnp.sqrt((sigma_data * phi) ** 2 + chol**2)
+    return jnp.sqrt((sigma_data * phi[:, 0]) ** 2 + jnp.sum(chol**2, 1))
 
 
 def network(process, settings):
@@ -79,7 +79,7 @@ def network(process, settings):
     )
 
     def apply(params, z, t):
-        scales = _scales(process, t)
+        scales = scales_of(process, t)
         return net.apply(params, z / scales.reshape(scales.shape + (1,) * scales.ndim), t)
 
     return net, apply
