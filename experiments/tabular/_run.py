@@ -35,9 +35,9 @@ def run(argv) -> None:
 def tables(settings, folder):
     """tabular.csv, stops.csv and tabular.png."""
     rows, curves = [], []
-    diffusions = 1 + settings.diffusion_from_normal
-    steps = 2 * settings.flow_steps + diffusions * settings.net_steps
-    total = len(settings.sets) * (steps + (2 + diffusions) * settings.check)
+    flows, diffusions = 1 + settings.flow_from_normal, 1 + settings.diffusion_from_normal
+    steps = flows * settings.flow_steps + diffusions * settings.net_steps
+    total = len(settings.sets) * (steps + (flows + diffusions) * settings.check)
     with tqdm(total=total, desc="training", unit=" steps", mininterval=5) as bar:
         for name in settings.sets:
             found, stops = resumed(folder / f"{name}.json", name, settings, bar)
@@ -90,7 +90,11 @@ def compared(name, settings, on_step):
     }
     for kind, start in itertools.product(builds, starts):
         build, rate, steps = builds[kind]
-        if kind == "diffusion" and not start and not settings.diffusion_from_normal:
+        from_normal = {
+            "spline flow": settings.flow_from_normal,
+            "diffusion": settings.diffusion_from_normal,
+        }
+        if not start and not from_normal[kind]:
             continue
         model, models = build(dim, settings), starts[start].models
         fitted = _learned.fit(model, folds, models, settings, rate, steps, on_step)

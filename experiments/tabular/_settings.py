@@ -43,6 +43,8 @@ class Settings:
     """Its first learning rate."""
     net_width: int = 32
     """Hidden units of its network."""
+    flow_from_normal: bool = True
+    """Also train spline flows that start as one normal law, not as the mixture."""
     diffusion_from_normal: bool = False
     """Also train diffusions that start as one normal law, not as the mixture."""
     decay: float = 0.1
@@ -68,6 +70,8 @@ class Settings:
 SMOKE = {
     "sets": ("flowers",),
     "components": (1, 2),
+    "flow_from_normal": False,
+    "manifold": False,
     "flow_steps": 10,
     "net_steps": 10,
     "check": 10,
