@@ -36,7 +36,9 @@ def exact(*, chunk=None):
             tangent = jnp.zeros(z.size, z.dtype).at[index].set(1).reshape(z.shape)
             return push(tangent).reshape(-1)[index % size]
 
-        if chunk is None:
+        if chunk is None and z.size <= _UNROLLED:
+            found = jnp.stack([entry(index) for index in range(z.size)])
+        elif chunk is None:
             columns = jax.vmap(push)(jnp.eye(z.size, dtype=z.dtype).reshape(-1, *z.shape))
             found = jnp.diagonal(columns.reshape(-1, size, size), axis1=1, axis2=2)
         else:
