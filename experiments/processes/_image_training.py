@@ -57,7 +57,8 @@ def train(process, levels, settings):
     net, apply = network(process)
     law = losses.score.log_normal_noise(process, -0.6, 1.6)
     loss_fn = losses.score.denoising(process, apply, kind=KIND, time=law)
-    rate = optax.warmup_cosine_decay_schedule(0.0, 3e-3, settings.image_steps // 8, settings.image_steps, 1e-4)
+    steps = settings.image_steps
+    rate = optax.warmup_cosine_decay_schedule(0.0, 3e-3, steps // 8, steps, 1e-4)
     trainer = training.trainer(
         loss_fn,
         optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
