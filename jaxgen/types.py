@@ -63,7 +63,8 @@ class DiagonalForward(NamedTuple):
 
     Every entry of the event has a scalar process of its own; z is `x [*event]`, in coordinates of
     the basis. The three functions put the leading axes of t before those of the event.
-    Source: definition; Hoogeboom and Salimans 2022, arXiv 2209.05557, section 3.
+    Source: definition; Hoogeboom and Salimans 2023, arXiv 2209.05557 (heat dissipation as Gaussian
+    diffusion).
     """
 
     entries: Any  # a scalar LinearForward whose numbers have leading axes [*event]

@@ -30,7 +30,7 @@ def continuous(field, integrate, ts, *, init=None, divergence=None):
     A likelihood under a noising process, with its error terms, is `likelihoods.flow_ode`; this is
     the flow of a field that belongs to no process.
     Raises ValueError unless ts is [n + 1] with n >= 1.
-    Source: Chen et al. 2018, arXiv 1806.07366, equation 8; Grathwohl et al. 2019, arXiv 1810.01367,
+    Source: Chen et al. 2018, arXiv 1806.07366, theorem 1; Grathwohl et al. 2019, arXiv 1810.01367,
     equation 8.
     """
     if jnp.ndim(ts) != 1 or len(ts) < 2:

@@ -9,8 +9,8 @@ whose slope s^2 (d1 u^2 + 2 s u (1 - u) + d0 (1 - u)^2) / q^2 is positive when d
 f(u) = r is a u^2 + b u + c = 0 with, for p = d0 + d1 - 2 s, a = h (s - d0) + r p,
 b = h d0 - r p, c = -s r. As b is at least zero on the branch that rises from u = 0 and c <= 0, the
 root is u = 2 c / (-b - sqrt(b^2 - 4 a c)), which cancels nowhere.
-Source: Gregory and Delbourgo 1982; Durkan et al. 2019, arXiv 1906.04032, equations 4 to 8 and
-appendix A.
+Source: Gregory and Delbourgo 1982; Durkan et al. 2019, arXiv 1906.04032, section 3.1 and appendix
+A.
 """
 
 import math

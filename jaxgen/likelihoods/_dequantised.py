@@ -17,7 +17,7 @@ def dequantised(log_prob, levels, *, low=-1.0, high=1.0, conditional=None):
     dequantisation: a flow, say). Read the result by `bits_per_dim(log_prob, dim)`, without levels.
     Raises ValueError on fewer than two levels, or an empty interval.
     Source: Theis et al. 2016, arXiv 1511.01844, section 3.1 (uniform); Ho et al. 2019, arXiv
-    1902.00275, equation 12 (variational).
+    1902.00275, section 3.1 (variational).
     """
     if levels < 2:
         raise ValueError(f"likelihoods.dequantised: levels must be at least 2; got {levels}")

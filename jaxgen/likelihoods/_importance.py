@@ -44,7 +44,7 @@ def importance(log_prob, draws, *, chunk=None):
 def importance_terms(log_prob, draws, *, chunk=None):
     """terms(key, x) -> ImportanceTerms: `importance` with its error and diagnostics, nats [].
 
-    Raises ValueError as `importance`. Source: as `importance`; Nowozin 2018, ICLR, equation 8, for
+    Raises ValueError as `importance`. Source: as `importance`; Nowozin 2018, ICLR, section 4, for
     the jackknife.
     """
     for label, number in {"draws": draws, "chunk": chunk}.items():

@@ -99,8 +99,8 @@ def nonlinear_elbo(process, score_fn, ts, *, probes=None, prior=None):
     Args: as `nonlinear_flow_ode`; the path is simulated, and the integral taken by the trapezoid
         rule, on ts: the error of both is of order 2 in the step where G depends on t alone.
     Raises ValueError on a linear process, rising ts, or probes < 1.
-    Source: Huang et al. 2021, arXiv 2106.02808, theorem 3; the terms of a G that depends on z
-    derived.
+    Source: Huang et al. 2021, arXiv 2106.02808 (the bound in continuous time); the terms of a G
+    that depends on z derived.
     """
     terms = nonlinear_elbo_terms(process, score_fn, ts, probes=probes, prior=prior)
     return lambda key, z: terms(key, z).log_prob

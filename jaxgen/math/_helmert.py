@@ -19,7 +19,7 @@ def helmert(x):
 
     `helmert(unhelmert(y)) = y`, and `unhelmert(helmert(x)) = centre(x)`; lengths and inner products
     are kept. Raises ValueError on fewer than two points. Source: Helmert 1876; Dryden and Mardia
-    2016, section 3.1.
+    2016.
     """
     if jnp.ndim(x) < 2 or x.shape[-2] < 2:
         raise ValueError(f"math.helmert: x must be [..., m, d] with m > 1; got {jnp.shape(x)}")

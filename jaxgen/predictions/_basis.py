@@ -9,7 +9,7 @@ def in_basis(predict, basis):
         basis.back(z), so that it may be a convolution although the process blurs. For training
         wrap apply: lambda params, z, t: in_basis(partial(apply, params), basis)(z, t), on data
         basis.to(x0).
-    Source: Hoogeboom and Salimans 2023, arXiv 2209.05557, algorithm 1 (the network reads pixels).
+    Source: Hoogeboom and Salimans 2023, arXiv 2209.05557 (the network reads pixels).
     """
 
     def predict_coordinates(z, t, **cond):

@@ -75,7 +75,7 @@ def log_snr(process, t):
     """Log gamma(t) [...], in nats: 2 log(alpha / sigma) for a scalar process, for blocks the log of
     Phi_0^T Sigma^-1 Phi_0, and [..., *event] for a process diagonal in a basis.
 
-    Source: Kingma et al. 2021, arXiv 2107.00630, equation 3; for blocks derived by Gaussian
+    Source: Kingma et al. 2021, arXiv 2107.00630, equation 2; for blocks derived by Gaussian
     conditioning.
     """
     gain = channel_at(process, t).gain

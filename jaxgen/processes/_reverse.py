@@ -14,8 +14,8 @@ def log_widening(log_snr_t, log_snr_s):
     variance along the channel, when x0 is standard normal than when it is known.
 
     For VP the two variances are the beta and beta_tilde of DDPM, of any subsequence of its steps.
-    Source: Nichol and Dhariwal 2021, arXiv 2102.09672, equation 15 and section 3.2; in terms of
-    gamma derived.
+    Source: Nichol and Dhariwal 2021, arXiv 2102.09672, equation 15 and section 4 (subsequences); in
+    terms of gamma derived.
     """
     xp = namespace(log_snr_t, log_snr_s)
     return xp.logaddexp(0 * log_snr_s, log_snr_s) - xp.logaddexp(0 * log_snr_t, log_snr_t)

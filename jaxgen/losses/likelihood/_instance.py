@@ -13,7 +13,7 @@ def instance_noise(log_prob, sigma):
     is then sampled without its noise, another one by removing noise of this level. Fresh noise in
     every step is the expectation of the paper's objective, which perturbs each point once.
     Args: sigma, a number [] of at least 0, such as `instance_scale`. Raises ValueError when it is
-    below 0. Source: Chae et al. 2023, arXiv 2105.04046, section 3.
+    below 0. Source: Chae et al. 2023, arXiv 2105.04046.
     """
     if isinstance(sigma, float | int) and sigma < 0:
         raise ValueError(f"losses.likelihood.instance_noise: sigma must be at least 0; got {sigma}")
@@ -31,7 +31,7 @@ def instance_scale(n, dim, *, smoothness=1.0, scale=1.0):
 
     It balances the two errors of the fit: the noise itself, sigma, and the estimation of a law
     convolved with it, n^(-b / (2 b + d)) sigma^(-d / (2 b + d)). Raises ValueError on numbers that
-    are not positive. Source: derived from the rate of Chae et al. 2023, arXiv 2105.04046, theorem 3
+    are not positive. Source: derived from the rate of Chae et al. 2023, arXiv 2105.04046
     (recalled), up to logarithms.
     """
     numbers = {"n": n, "dim": dim, "smoothness": smoothness, "scale": scale}

@@ -15,8 +15,8 @@ def sigmoid_mollification(progress, *, start=0.0, end=3.0, tau=0.7):
     sigmoid.
 
     sigma^2 = (s(v) - s(start)) / (s(end) - s(start)), v = end + progress (start - end), with
-    s(v) = 1 / (1 + exp(-v / tau)). Source: Chen 2023, arXiv 2301.10972, section 2.1, as used by
-    Tran et al. 2023, arXiv 2305.18900 (defaults recalled).
+    s(v) = 1 / (1 + exp(-v / tau)). Source: Chen 2023, arXiv 2301.10972 (the sigmoid schedule),
+    as used by Tran et al. 2023, arXiv 2305.18900 (defaults recalled).
     """
     sigmoid = lambda v: jax.nn.sigmoid(jnp.asarray(v) / tau)
     low, high = sigmoid(start), sigmoid(end)
@@ -30,7 +30,7 @@ def mollifier(steps, *, schedule=sigmoid_mollification):
 
     From `steps` on the data come back bit for bit. Args: steps, how long noise is added (the paper
     takes half of the training); schedule: progress [] in [0, 1] -> sigma [] in [0, 1], decreasing.
-    Raises ValueError on steps < 1. Source: Tran et al. 2023, arXiv 2305.18900, section 3.
+    Raises ValueError on steps < 1. Source: Tran et al. 2023, arXiv 2305.18900.
     """
     if steps < 1:
         raise ValueError(f"losses.likelihood.mollifier: steps must be at least 1; got {steps}")
@@ -49,7 +49,7 @@ def mollified(log_prob, transform):
 
     A batch for the trainer is {"x0": x0 [n, *event], "step": jnp.full(n, i)}; the transform may as
     well be applied to batches by hand, with `negative_log_likelihood`.
-    Args: transform, of `mollifier`. Source: Tran et al. 2023, arXiv 2305.18900, section 3.
+    Args: transform, of `mollifier`. Source: Tran et al. 2023, arXiv 2305.18900.
     """
     plain = negative_log_likelihood(log_prob)
 

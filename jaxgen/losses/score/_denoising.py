@@ -22,7 +22,7 @@ def denoising(process, apply, *, kind, weighting=None, time=None):
         that a trainer can stratify u over a batch.
     Raises ValueError on an unknown kind. Source: Vincent 2011; Song et al. 2021, arXiv 2011.13456,
     equation 7; for blocks the auxiliaries' start is inside the noise (hybrid score matching,
-    Dockhorn et al. 2022, arXiv 2112.07068, equation 9).
+    Dockhorn et al. 2022, arXiv 2112.07068, section 3.2).
     """
     law = uniform_time(process) if time is None else time
     as_denoiser(process, apply, kind=kind)

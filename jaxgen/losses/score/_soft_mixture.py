@@ -26,8 +26,8 @@ def soft_mixture(process, apply, *, kind, ts, latent, draws=8):
     latent(key, z, t) -> any tree, as in the solver. t, when given, is moved to the nearest stop
     that a step leaves; `loss_fn.time` is the law of these. Raises ValueError on an unknown kind, ts
     that do not fall, or draws < 1.
-    Source: Li et al. 2024, arXiv 2309.14068, section 4; several draws: Burda et al. 2016, arXiv
-    1509.00519, theorem 1; in terms of gamma derived.
+    Source: Li et al. 2024, arXiv 2309.14068; several draws: Burda et al. 2016, arXiv 1509.00519,
+    theorem 1; in terms of gamma derived.
     """
     if jnp.ndim(ts) != 1 or len(ts) < 2 or (is_concrete(ts) and not np.all(np.diff(ts) < 0)):
         raise ValueError(f"losses.score.soft_mixture: ts must be falling stops [n + 1]; got {ts}")

@@ -56,7 +56,7 @@ def likelihood_time(process, data_std=1.0):
     The second factor is E|x0 - x0hat|^2 of normal data of this standard deviation, so that their
     weighted loss is the same at all times. A large data_std spreads t evenly in log-SNR. Raises
     ValueError when data_std is not positive.
-    Source: Song et al. 2021, arXiv 2101.09258, appendix A (times by importance); Kingma et al.
+    Source: Song et al. 2021, arXiv 2101.09258, section 5.1 (times by importance); Kingma et al.
     2021, arXiv 2107.00630, equation 17 for the weighting; this density is derived.
     """
     _check_std("likelihood_time", data_std)

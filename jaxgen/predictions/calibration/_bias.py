@@ -2,7 +2,7 @@
 
 E s(z_t, t) = 0 means E x0hat(z_t, t) = E x0, for scalar and block processes and whatever was
 predicted, so that one table serves all kinds: eps less its mean, a score less its mean and x0hat
-less its bias are the same denoiser. Source: Pang et al. 2023, arXiv 2302.10688, section 3.
+less its bias are the same denoiser. Source: Pang et al. 2023, arXiv 2302.10688.
 """
 
 from typing import Any, NamedTuple
@@ -28,8 +28,8 @@ def time_bias(key, process, denoiser, x0, ts, *, draws=1):
     `draws` times at each: n m draws evaluations.
 
     The same noise serves all times, so that the bias is smooth in t. Raises ValueError on fewer
-    than two data, or draws < 1. Source: Pang et al. 2023, arXiv 2302.10688, equation 9 (x0 paired
-    with its own prediction, which has less variance than the two means apart).
+    than two data, or draws < 1. Source: Pang et al. 2023, arXiv 2302.10688; x0 is paired with
+    its own prediction, which has less variance than the two means apart.
     """
     if len(x0) < 2 or draws < 1:
         raise ValueError(
@@ -58,7 +58,7 @@ def calibrate(process, denoiser, bias):
 
     The loss of the score s falls by |E s|^2 / 2 at each t of the table, up to the table's own
     error. Read kinds first: `as_denoiser(process, predict, kind=kind)`. Source: Pang et al. 2023,
-    arXiv 2302.10688, equations 10-13.
+    arXiv 2302.10688.
     """
 
     def calibrated(z, t):
@@ -74,8 +74,8 @@ def bound_gain(process, bias):
     1/2 int (-d gamma/dt) |E x0hat - E x0|^2 dt, which is 1/2 int g^2 |E s|^2 dt.
 
     The square of the table's error is taken off, so that the estimate has no bias of its own;
-    trapezoidal rule in gamma. Source: Pang et al. 2023, arXiv 2302.10688, theorem 2, in terms of
-    gamma derived.
+    trapezoidal rule in gamma. Source: Pang et al. 2023, arXiv 2302.10688; in terms of gamma
+    derived.
     """
     square = bias.mean**2 - bias.standard_error**2
     snr = jnp.exp(log_snr(process, bias.t)).astype(square.dtype)

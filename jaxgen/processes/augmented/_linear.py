@@ -24,8 +24,8 @@ def linear(
     at small t in float32 as well. With c = 1 it is a scalar process on [1, *event]: A = -1/2 and C
     = 1 make `scalar.vp`.
     Raises ValueError on shapes that do not fit, numbers that are not positive, times out of order,
-    or noise that does not reach the data. Source: Singhal et al. 2023, arXiv 2302.07261, section 4
-    (any linear diffusion by matrix exponentials); the factored form is derived.
+    or noise that does not reach the data. Source: Singhal et al. 2023, arXiv 2302.07261, section
+    3.3 (any linear diffusion by matrix exponentials); the factored form is derived.
     """
     name = f"processes.augmented.{name}"
     check_times(name, t_min, t_max)

@@ -18,7 +18,7 @@ def psld(gamma=0.01, nu=4.01, beta=8.0, start=0.04, *, t_min=1e-3, t_max=1.0):
     is also the `recipe` with D = diag(gamma, M nu) / 2 and Q = [[0, -1], [1, 0]] / 2.
     Raises ValueError unless gamma >= 0, gamma < nu, beta > 0, start > 0 and the times are ordered.
     gamma, nu, beta and start can be learned. Source: Pandey and Mandt 2023, arXiv 2303.01748,
-    section 3.2 and appendix A (kernel); the factor of the covariance is derived.
+    section 3.1 and appendix B.3 (kernel); the factor of the covariance is derived.
     """
     name = "processes.augmented.psld"
     check_times(name, t_min, t_max)

@@ -15,7 +15,7 @@ def recipe(damping, curl, precision, start=(), **options):
         `linear`. Every linear diffusion with that law has this form.
     Raises ValueError when D, Q or H is not what it must be, and as `linear`. For energies that are
     not quadratic see `processes.nonlinear`. Source: Ma et al. 2015, arXiv 1506.04696, equations
-    2-3; Pandey and Mandt 2023, arXiv 2303.01748, section 3.1.
+    2-3; Pandey and Mandt 2023, arXiv 2303.01748, section 2.2, equations 2-4.
     """
     name = "processes.augmented.recipe"
     c = np.shape(precision)[0] if np.ndim(precision) == 1 else 0
@@ -47,7 +47,7 @@ def mdm(root, curl, precision=None, start=None, **options):
         columns: m noises.
     Every real R and S is a legal process that forgets into N(0, 1 / precision), so both can be
     learned by gradient, with the likelihood bound as the objective. Raises ValueError as `recipe`.
-    Source: Singhal et al. 2023, arXiv 2302.07261, section 4.2.
+    Source: Singhal et al. 2023, arXiv 2302.07261.
     """
     name = "processes.augmented.mdm"
     c = np.shape(root)[0] if np.ndim(root) == 2 else 0

@@ -30,7 +30,7 @@ def dct(shape, *, axes=None):
     event of this shape [*event], orthonormal: the modes of heat that does not leave the image.
 
     Raises ValueError on axes outside the event. Source: Ahmed et al. 1974; Rissanen et al. 2023,
-    arXiv 2206.13397, equation 6.
+    arXiv 2206.13397.
     """
     return _along_axes(_matrices("dct", cosines, shape, axes))
 

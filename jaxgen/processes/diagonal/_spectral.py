@@ -13,8 +13,7 @@ def frequencies(shape, *, axes=None):
     """|omega| [*event] of the cosine modes of an event of this shape: omega_i = pi k_i / n_i along
     each of `axes` (all when None), in radians a pixel; 0 along the others.
 
-    Raises ValueError on axes outside the event. Source: Rissanen et al. 2023, arXiv 2206.13397,
-    equation 6.
+    Raises ValueError on axes outside the event. Source: Rissanen et al. 2023, arXiv 2206.13397.
     """
     squares = np.zeros(tuple(shape))
     for axis in axes_of("frequencies", shape, axes):
@@ -36,8 +35,7 @@ def blurring(
         all frequencies finite; axes, those that are blurred: all when None, (0, 1) for [h, w, 3].
     Raises ValueError on axes outside the event, and as `anisotropic`. Blur with noise of one size
     (arXiv 2206.13397) is no such process: at frequency 0 its signal-to-noise ratio does not fall.
-    Source: Hoogeboom and Salimans 2023, arXiv 2209.05557, equations 11-14 and appendix A; Rissanen
-    et al. 2023, arXiv 2206.13397, equation 6.
+    Source: Hoogeboom and Salimans 2023, arXiv 2209.05557; Rissanen et al. 2023, arXiv 2206.13397.
     """
     omega = frequencies(shape, axes=axes)
 

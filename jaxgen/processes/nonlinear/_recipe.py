@@ -36,7 +36,7 @@ def recipe(law, diffusion=1.0, curl=None, beta_min=1.0, beta_max=1.0, *, t_min=1
     transition. Raises ValueError on a law without log-density, times out of order, or rates that
     are not positive.
     Source: Ma et al. 2015, arXiv 1506.04696, equation 3; Pandey and Mandt 2023, arXiv 2303.01748,
-    section 3.
+    section 2.2, equations 2-4.
     """
     return _with_law("recipe", law, diffusion, curl, beta_min, beta_max, t_min=t_min, t_max=t_max)
 

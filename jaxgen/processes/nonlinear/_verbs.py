@@ -154,7 +154,7 @@ def reversed_drift(process, score_fn):
     """drift(z, t) = f - G G^T s - div G G^T [*event] of the reverse-time SDE, for score_fn(z, t) =
     grad log p_t(z).
 
-    Source: Anderson 1982; Song et al. 2021, arXiv 2011.13456, equation 15 (appendix A).
+    Source: Anderson 1982; Song et al. 2021, arXiv 2011.13456, equation 16 (appendix A).
     """
 
     def drift(z, t):
@@ -167,7 +167,7 @@ def reversed_drift(process, score_fn):
 def flow_field(process, score_fn):
     """field(z, t) = f - (G G^T s + div G G^T) / 2 [*event]: the probability flow, for solvers.ode.
 
-    Source: Song et al. 2021, arXiv 2011.13456, equation 37 (appendix D).
+    Source: Song et al. 2021, arXiv 2011.13456, equation 17 (appendix A), derived in appendix D.1.
     """
 
     def field(z, t):

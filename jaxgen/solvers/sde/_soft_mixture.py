@@ -3,7 +3,7 @@
 Where data have modes, q(z_s | z_t) of a long step is a mixture: the posterior of the earlier state,
 q(z_s | z_t, x0), averaged over x0 given z_t. So each step draws a latent, then x0hat from it, then
 the Gaussian step for that x0hat. With latents that make x0hat a draw of x0 given z_t the chain is
-exact at any number of steps. Source: Li et al. 2024, arXiv 2309.14068, section 4; derived.
+exact at any number of steps. Source: Li et al. 2024, arXiv 2309.14068; derived.
 """
 
 import jax
@@ -20,8 +20,8 @@ def soft_mixture(process, denoiser, *, latent):
     Args: latent(key, z, t) -> any tree; denoiser(z, t, latent) -> x0hat [*event]. Latents that make
     x0hat a draw of x0 given z (`gaussian_components` of the exact ones) make the chain exact; one
     that is ignored makes it `ancestral`. Raises ValueError (from plan) on rising stops, or stops
-    outside the process. Source: Li et al. 2024, arXiv 2309.14068, section 4, with the variance of
-    the posterior, equation 7 of Ho et al. 2020, arXiv 2006.11239.
+    outside the process. Source: Li et al. 2024, arXiv 2309.14068, with the variance of the
+    posterior, equation 7 of Ho et al. 2020, arXiv 2006.11239.
     """
     base = ancestral(process, None)
 
@@ -45,7 +45,7 @@ def gaussian_components(components):
     Args: components(z, t) -> (logits [k], means [k, *event], roots): what is known of x0 given z,
     such as `densities.posterior_components` or a network's heads; roots are deviations
     [k, *event], or square roots [k, d, d] of covariances for events [d].
-    Source: Li et al. 2024, arXiv 2309.14068, section 4.
+    Source: Li et al. 2024, arXiv 2309.14068.
     """
 
     def latent(key, z, t):
