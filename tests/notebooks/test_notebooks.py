@@ -38,8 +38,8 @@ def test_notebook_runs(notebook):
     run(code_of(notebook))
 
 
-def test_there_are_five_lessons():
-    assert len(NOTEBOOKS) == 5
+def test_there_are_six_lessons():
+    assert len(NOTEBOOKS) == 6
 
 
 def test_readme_code_runs_as_written():
