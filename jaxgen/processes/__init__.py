@@ -22,6 +22,7 @@ from jaxgen.processes._record import (
     prior,
 )
 from jaxgen.processes._reverse import log_widening, reverse_kl, snr_gap
+from jaxgen.processes._tabulated import tabulated
 
 __all__ = [
     "augmented",
@@ -45,4 +46,5 @@ __all__ = [
     "reverse_kl",
     "scalar",
     "snr_gap",
+    "tabulated",
 ]

@@ -17,8 +17,8 @@ def monotone(logits, log_snr_max=10.0, log_snr_min=-10.0, *, t_min=0.0, t_max=1.
         logits give a straight line.
     alpha^2 = sigmoid(log-SNR) [], sigma^2 = sigmoid(-log-SNR). Raises ValueError on no logits or
     ends out of order.
-    Source: Kingma et al. 2021, arXiv 2107.00630, section 3.2 (a monotone learned gamma); deviation: a
-    Bernstein polynomial instead of a monotone network, whose ends are exact and whose
+    Source: Kingma et al. 2021, arXiv 2107.00630, section 3.2 (a monotone learned gamma); deviation:
+    a Bernstein polynomial instead of a monotone network, whose ends are exact and whose
     variance-minimising fit has the same freedom.
     """
     if np.ndim(logits) != 1 or np.shape(logits)[0] < 1:
