@@ -54,9 +54,9 @@ def network(process):
 
 def train(process, levels, settings):
     """(apply, averaged parameters, losses) after settings.image_steps steps."""
-    net, apply = network(process)
-    law = losses.score.log_normal_noise(process, -0.6, 1.6)
     quick = jg.processes.tabulated(process) if process.t_min > 0 else process
+    net, apply = network(quick)
+    law = losses.score.log_normal_noise(process, -0.6, 1.6)
     loss_fn = losses.score.denoising(quick, apply, kind=KIND, time=law)
     steps = settings.image_steps
     rate = optax.warmup_cosine_decay_schedule(0.0, 3e-3, steps // 8, steps, 1e-4)

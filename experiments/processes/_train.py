@@ -87,8 +87,8 @@ def network(process, settings):
 
 def train(process, points, settings, say) -> Model:
     """A trained `Model`; `say(done)` after every chunk of steps."""
-    net, apply = network(process, settings)
     quick = jg.processes.tabulated(process) if process.t_min > 0 else process
+    net, apply = network(quick, settings)
     loss_fn = losses.score.denoising(quick, apply, kind=jg.predictions.edm(1.0))
     rate = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
     trainer = training.trainer(
