@@ -28,7 +28,7 @@ class Settings:
     """Hidden units of the network."""
     depth: int = 3
     """Its residual layers."""
-    steps: int = 3000
+    steps: int = 2000
     """Training steps for each process."""
     batch: int = 256
     """Examples in a step."""
@@ -36,7 +36,7 @@ class Settings:
     """Adam's, falling to zero as a half cosine."""
     budgets: tuple[int, ...] = (5, 10, 20, 50, 100)
     """Network evaluations of a sample."""
-    samples: int = 4000
+    samples: int = 3000
     """Samples that are compared with as many held-out points."""
     held_out: int = 500
     """Points whose likelihood is taken."""
@@ -51,7 +51,7 @@ class Settings:
     none when empty."""
     image_samples: int = 500
     """Images drawn for each process and budget."""
-    image_steps: int = 400
+    image_steps: int = 300
     """Training steps of each process's own network on images of half the size; 0 trains none."""
     image_held_out: int = 96
     """Test images whose likelihood is taken."""

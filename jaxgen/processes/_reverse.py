@@ -18,7 +18,8 @@ def log_widening(log_snr_t, log_snr_s):
     terms of gamma derived.
     """
     xp = namespace(log_snr_t, log_snr_s)
-    return xp.logaddexp(0 * log_snr_s, log_snr_s) - xp.logaddexp(0 * log_snr_t, log_snr_t)
+    log_sum = lambda level: xp.logaddexp(xp.zeros_like(level), level)  # pure noise is -inf
+    return log_sum(log_snr_s) - log_sum(log_snr_t)
 
 
 def snr_gap(log_snr_t, log_snr_s):

@@ -126,7 +126,8 @@ def test_gradients_are_finite_everywhere(name):
                     assert np.all(np.isfinite(gradient))
 
 
-@pytest.mark.parametrize("name", ["spline", pytest.param("chain", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["spline", "chain"])
 def test_single_precision(name):
     """The way back loses what a flat piece of a spline has squeezed: slopes here reach 1 / 100."""
     xs, z, log_det, back, back_det, slope = ran(name, np.float32)
@@ -168,7 +169,8 @@ def unit_normal(dim):
     )
 
 
-@pytest.mark.parametrize("dim", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("dim", [1, 2])
 def test_densities_integrate_to_one(dim):
     """A midpoint rule on a box that holds all but 1e-9 of the mass. The slope of a density jumps at
     the knots, so the error falls as the square of the width: 2.9e-4 here in the plane, 7e-5 with

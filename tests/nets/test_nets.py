@@ -85,7 +85,7 @@ def test_a_label_left_out_is_no_label():
     np.testing.assert_allclose(left_out, none, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["unet", "mlp"])
+@pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "mlp"])
 def test_starts_at_zero_and_gradients_reach_every_parameter(name):
     built, (x, t, label) = build(name), batch()
     loss = lambda p: ((built.batched(p, x, t, label) - x) ** 2).mean()

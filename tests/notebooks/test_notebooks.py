@@ -33,7 +33,15 @@ def run(program):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+# Half a minute for each: the others are left to `make notebooks` and `make test-slow`.
+QUICK = ("1_train_and_sample", "3_likelihood", "6_any_process")
+CASES = [
+    pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow)
+    for path in NOTEBOOKS
+]
+
+
+@pytest.mark.parametrize("notebook", CASES)
 def test_notebook_runs(notebook):
     run(code_of(notebook))
 

@@ -85,12 +85,11 @@ def test_field_of_a_velocity_is_itself():
 def test_field_is_the_textbook_field():
     x, t = problems.STARTS[:8], 0.4
     for name, field in (("vp", problems.field_vp), ("edm", problems.field_edm)):
-        ours = jax.vmap(
-            jg.as_field(PROCESSES[name], densities.denoiser(MIXTURE, PROCESSES[name])), (0, None)
-        )
+        read = jg.as_field(PROCESSES[name], densities.denoiser(MIXTURE, PROCESSES[name]))
+        ours = jax.jit(jax.vmap(read, (0, None)))
         np.testing.assert_allclose(ours(x, t), field(x, t), rtol=1e-10, atol=1e-12)
     cld = PROCESSES["cld"]
-    ours = jax.vmap(jg.as_field(cld, densities.denoiser(MIXTURE, cld)), (0, None))
+    ours = jax.jit(jax.vmap(jg.as_field(cld, densities.denoiser(MIXTURE, cld)), (0, None)))
     z = problems.STARTS_CLD
     np.testing.assert_allclose(ours(z, t), problems.field_cld(z, t), rtol=1e-10, atol=1e-11)
 

@@ -114,6 +114,7 @@ def test_gradient_with_respect_to_start_and_field():
     np.testing.assert_allclose(jax.jit(jax.grad(end))(1.3), -2 * np.sin(2.6), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_bfloat16_state_is_kept():
     """Its steps are float32's, its stops are its own."""
     end, infos = jax.jit(lambda case: run(case, "tsit5"))(jnp.asarray(CASES[EASY], jnp.bfloat16))

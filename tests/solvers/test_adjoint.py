@@ -101,7 +101,9 @@ def test_a_mixture_with_parameters_in_a_tree(name):
     np.testing.assert_allclose(np.log2(np.divide(*errors)), 2, atol=0.2)
 
 
-@pytest.mark.parametrize("steps", [1, 3, 37])
+@pytest.mark.parametrize(
+    "steps", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(37, marks=pytest.mark.slow)]
+)
 def test_checkpoints_change_nothing(steps):
     process = scalar.vp()
     ts, denoise = jg.grids.power(process, steps), normal(process)
