@@ -5,10 +5,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 MARKERS = "osD^v<>PX*"
+LEAST = 5e-3
 
 
 def _panels(path, titles, draw, width=4.6, height=3.8):
-    figure = Figure(figsize=(width * len(titles), height), layout="constrained")
+    figure = Figure(figsize=(max(width * len(titles), 8.0), height), layout="constrained")
     FigureCanvasAgg(figure)
     handles = {}
     for index, title in enumerate(titles):
@@ -47,6 +48,7 @@ def training(path, rows):
                     for row in rows
                     if row["data"] == law and row["process"] == name
                 ],
+                "semilogx",
             )
             for i, name in enumerate(names)
         }
@@ -57,7 +59,8 @@ def training(path, rows):
 def sampling(path, rows, floors):
     """Energy distance against evaluations, the best method of each: own networks and one network.
 
-    One panel for each law and kind; the dotted line is what as many true points reach.
+    One panel for each law and kind; the dotted line is what as many true points reach, and what is
+    below LEAST is drawn there: the estimate is unbiased, and may be 0.
     """
     names = list(dict.fromkeys(row["process"] for row in rows))
     budgets = sorted({row["evaluations"] for row in rows})
@@ -69,7 +72,8 @@ def sampling(path, rows, floors):
         lines = {}
         for i, name in enumerate(names):
             points = [
-                (budget, best(rows, law, network, name, budget)["distance"]) for budget in budgets
+                (budget, max(best(rows, law, network, name, budget)["distance"], LEAST))
+                for budget in budgets
             ]
             lines[name] = _line(axes, i, points)
         axes.set_xticks(budgets)
