@@ -12,7 +12,7 @@ from experiments.samplers._rows import write_csv
 from jaxgen import metrics, training
 
 BUDGETS = (5, 10, 20, 40)
-SOLUTION = 120
+SOLUTION = 100
 
 
 def study(settings, folder, processes):
@@ -22,7 +22,7 @@ def study(settings, folder, processes):
     params, _ = training.load_denoiser(pathlib.Path(settings.images) / "denoiser")
     network = _samplers.Network(model, params)
     labels = np.arange(settings.image_samples) % (model.classes or 1)
-    ends = stored.sample_noise_min, stored.noise_max
+    ends = stored.sample_noise_min, min(stored.noise_max, settings.noise_max)
     rows, key = [], jax.random.key(settings.seed)
 
     def draw(name, steps, seed):

@@ -43,7 +43,7 @@ CASES = {
     "hold-4": Case(lambda *numbers: augmented.hold(4, *numbers), (6.0, 1.0, 0.04)),
     "hold-5": Case(lambda *numbers: augmented.hold(5, *numbers), (6.0, 1.0, 0.04)),
 }
-SLOW = {"recipe", "linear", "hold-2", "hold-4", "hold-5"}
+SLOW = {"mdm", "recipe", "linear", "hold-2", "hold-4", "hold-5"}
 
 
 def parameters(names):

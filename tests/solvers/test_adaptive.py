@@ -58,6 +58,7 @@ def test_reaches_its_tolerance_both_ways(method):
     assert ode.adaptive(swing, method=method).order == {"tsit5": 5, "dopri8": 8, "bosh3": 3}[method]
 
 
+@pytest.mark.slow
 def test_each_example_takes_its_own_steps():
     """vmap gives each example the end, and the count, that jit gives it alone."""
     ends, evaluations = table("tsit5")
