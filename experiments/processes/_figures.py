@@ -130,6 +130,7 @@ def images(path, rows):
                 (row["evaluations"], row["distance"]) for row in rows if row["process"] == name
             ]
             lines[name] = _line(axes, i, sorted(points))
+        axes.set_ylim(top=5 * min(row["distance"] for row in rows))  # what has diverged is cut off
         axes.set_xticks(budgets)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
