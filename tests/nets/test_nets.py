@@ -124,7 +124,7 @@ def test_the_output_has_the_dtype_of_x(built, dtype):
     assert out.dtype == dtype
 
 
-@pytest.mark.parametrize("name", ["unet", "mlp"])
+@pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "mlp"])
 def test_dtype_is_that_of_the_arithmetic(name):
     built, (x, t, label) = build(name), batch()
     single = built.batched(built.params, x, t, label)

@@ -34,7 +34,7 @@ def run(program):
 
 
 # Half a minute for each: the others are left to `make notebooks` and `make test-slow`.
-QUICK = ("1_train_and_sample", "3_likelihood")
+QUICK = ("1_train_and_sample",)
 CASES = [
     pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow)
     for path in NOTEBOOKS

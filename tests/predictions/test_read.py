@@ -145,6 +145,7 @@ def test_beyond_the_training_data_or_noise_keep_their_scale():
     np.testing.assert_allclose(handed, 2 * z, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_rechannel_has_traced_times_and_gradients():
     vp, cld = PROCESSES["vp"], PROCESSES["cld"]
     fn = lambda z, t: jnp.sum(predictions.rechannel(densities.denoiser(MIXTURE, vp), vp, cld)(z, t))

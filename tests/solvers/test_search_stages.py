@@ -51,6 +51,7 @@ def alone(rows):
     return score(jax.tree.map(lambda leaf: leaf[None], rows))[0]
 
 
+@pytest.mark.slow
 def test_a_search_beats_the_named_and_as_many_random_ones():
     named = [
         alone(exponential.usf(VP, None, schedule=choices).plan(grid(VP, STEPS)))
