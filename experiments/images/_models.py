@@ -5,6 +5,7 @@ network sees z / sqrt(alpha^2 sigma_data^2 + sigma^2) and log(sigma/alpha)/4, an
 by the row `predictions.edm(sigma_data)`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import jaxgen as jg
 from jaxgen import data, losses, nets
 
-_SCALAR = jg.processes.scalar
+_SCALAR, _AUGMENTED = jg.processes.scalar, jg.processes.augmented
 PROCESSES = {
     "vp": (_SCALAR.vp, 1e-7, 1.0),
     "ve": (_SCALAR.ve, 0.0, 1.0),
@@ -22,8 +23,12 @@ PROCESSES = {
     "cosine": (_SCALAR.cosine, 1e-7, 1 - 1e-5),
     "edm": (_SCALAR.edm, 1e-5, 1e4),
     "linear_flow": (_SCALAR.linear_flow, 1e-7, 1 - 1e-6),
-    "cld": (jg.processes.augmented.cld, 1e-4, 2.0),
+    "cld": (_AUGMENTED.cld, 1e-4, 3.0),
+    "psld": (_AUGMENTED.psld, 1e-4, 3.0),
+    "hold-3": (functools.partial(_AUGMENTED.hold, 3), 1e-3, 3.0),
+    "hold-4": (functools.partial(_AUGMENTED.hold, 4), 5e-3, 3.0),
 }
+BLOCKS = ("cld", "psld", "hold-3", "hold-4")  # sampled under, never trained under
 
 
 def process_between(name: str, noise_min: float, noise_max: float):

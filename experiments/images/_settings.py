@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.images._models import PROCESSES
+from experiments.images._models import BLOCKS, PROCESSES
 from experiments.images._samplers import GRIDS, SAMPLERS
 
 DATA = ("mnist5k", "digits8")
@@ -187,7 +187,7 @@ def check(settings: Settings) -> None:
     _require("sample_noise_min", inside, "lie in [noise_min, noise_max)", settings)
     _require("budgets", len(settings.budgets) and min(settings.budgets) >= 1, "be >= 1", settings)
     _require("process_id", settings.process_id < settings.num_processes, "name one", settings)
-    _among("process", (settings.process,), [name for name in PROCESSES if name != "cld"])
+    _among("process", (settings.process,), [name for name in PROCESSES if name not in BLOCKS])
     _among("compare_processes", settings.compare_processes, PROCESSES)
     _among("samplers", settings.samplers, SAMPLERS)
     _among("grid", (settings.grid,), ("own", *GRIDS))

@@ -32,6 +32,14 @@ def _line(axes, position, points, plot="loglog"):
     )[0]
 
 
+def _evaluations(axes, budgets):
+    """Plain ticks at the budgets."""
+    axes.set_xticks(budgets)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("network evaluations", fontsize=8)
+
+
 def training(path, rows):
     """The denoiser's relative error against training steps, one panel a law."""
     names = list(dict.fromkeys(row["process"] for row in rows))
@@ -76,10 +84,7 @@ def sampling(path, rows, floors):
                 for budget in budgets
             ]
             lines[name] = _line(axes, i, points)
-        axes.set_xticks(budgets)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("network evaluations", fontsize=8)
+        _evaluations(axes, budgets)
         axes.set_ylabel("energy distance to held-out data", fontsize=8)
         return lines
 
@@ -131,10 +136,7 @@ def images(path, rows):
             ]
             lines[name] = _line(axes, i, sorted(points))
         axes.set_ylim(top=5 * min(row["distance"] for row in rows))  # what has diverged is cut off
-        axes.set_xticks(budgets)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("network evaluations", fontsize=8)
+        _evaluations(axes, budgets)
         axes.set_ylabel("distance to the network's own solution", fontsize=8)
         return lines
 

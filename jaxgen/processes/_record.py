@@ -27,6 +27,16 @@ def check_times(name, t_min, t_max):
         raise ValueError(f"{name}: 0 <= t_min < t_max must hold; got t_min={t_min}, t_max={t_max}")
 
 
+def check_positive(name, **numbers):
+    """Raises ValueError unless all concrete numbers [...] are finite and positive.
+
+    Source: definition.
+    """
+    for label, number in numbers.items():
+        if is_concrete(number) and not np.all((np.asarray(number) > 0) & np.isfinite(number)):
+            raise ValueError(f"{name}: {label} must be positive; got {number}")
+
+
 def check_snr(name, process):
     """Raises ValueError unless the signal-to-noise ratio of a concrete process falls from t_min to
     t_max [].

@@ -2,8 +2,8 @@
 
 from jax.tree_util import Partial
 
-from jaxgen.math import gauss_legendre, is_concrete, namespace
-from jaxgen.processes._record import check_snr, check_times
+from jaxgen.math import gauss_legendre, namespace
+from jaxgen.processes._record import check_positive, check_snr, check_times
 from jaxgen.types import LinearForward
 
 _NODES = 40
@@ -24,9 +24,7 @@ def cld(beta=4.0, mass=0.25, start=0.04, *, t_min=1e-3, t_max=1.0):
     """
     name = "processes.augmented.cld"
     check_times(name, t_min, t_max)
-    for label, number in {"beta": beta, "mass": mass, "start": start}.items():
-        if is_concrete(number) and not number > 0:
-            raise ValueError(f"{name}: {label} must be positive; got {number}")
+    check_positive(name, beta=beta, mass=mass, start=start)
     numbers = (beta, mass, start)
     process = LinearForward(
         Partial(_drift, *numbers),

@@ -6,8 +6,9 @@ import math
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxgen.math import is_concrete, namespace
-from jaxgen.processes._record import check_snr, check_times
+from jaxgen.math import namespace
+from jaxgen.processes._record import check_positive, check_snr, check_times
+from jaxgen.processes.augmented._constant import times
 from jaxgen.processes.augmented._nilpotent import powers_of, transition
 from jaxgen.types import LinearForward
 
@@ -22,7 +23,7 @@ def hold(order=3, beta=6.0, inverse_mass=1.0, start=0.04, *, t_min=None, t_max=1
     Raises ValueError unless order is an integer from 2 to 8, the numbers [] are positive and the
     times ordered. beta, inverse_mass and start can be learned. The transition is exact: A + a I is
     nilpotent, so a noise impulse of age s arrives as e^(-a s) times polynomials of s, and L is the
-    triangular factor (QR) of such columns. t_min None is 1e-3 up to order 3 and 0.012 (order - 3)
+    triangular factor of such columns. t_min None is 1e-3 up to order 3 and 0.012 (order - 3)
     above, where the log-SNR is still above 16 nats with the defaults: it grows as t^(1 - 2 order),
     and far beyond that float32 cannot hold L to 1e-4.
     Source: Shi and Liu 2024, arXiv 2404.12814; coefficients for any n from the Schwarz form of (s +
@@ -34,9 +35,7 @@ def hold(order=3, beta=6.0, inverse_mass=1.0, start=0.04, *, t_min=None, t_max=1
     if t_min is None:
         t_min = 1e-3 if order <= 3 else 0.012 * (order - 3)
     check_times(name, t_min, t_max)
-    for label, number in {"beta": beta, "inverse_mass": inverse_mass, "start": start}.items():
-        if is_concrete(number) and not number > 0:
-            raise ValueError(f"{name}: {label} must be positive; got {number}")
+    check_positive(name, beta=beta, inverse_mass=inverse_mass, start=start)
     drift, diffusion, transition = _of_order(order)
     process = LinearForward(
         Partial(drift, beta),
@@ -81,7 +80,7 @@ def _of_order(order):
 def _drift(order, beta, t):
     xp = namespace(beta, t)
     rate = beta + 0.0 * xp.asarray(t)
-    return rate[..., None, None] * _like(xp, critical_damping(order)[0], rate)
+    return times(xp, critical_damping(order)[0], rate)
 
 
 def _diffusion(order, beta, inverse_mass, t):
@@ -89,7 +88,7 @@ def _diffusion(order, beta, inverse_mass, t):
     corner = np.zeros((order, order))
     corner[-1, -1] = math.sqrt(-2 * critical_damping(order)[0][-1, -1])
     size = xp.sqrt(beta / inverse_mass) + 0.0 * xp.asarray(t)
-    return size[..., None, None] * _like(xp, corner, size)
+    return times(xp, corner, size)
 
 
 def _transition(order, beta, inverse_mass, start, t):
@@ -101,8 +100,3 @@ def _transition(order, beta, inverse_mass, start, t):
     corner = np.eye(order)[:, -1:] * math.sqrt(-2 * matrix[-1, -1])
     begun = xp.asarray(np.eye(order)[:, 1:]) * (xp.sqrt(start) * scale)
     return transition(powers, rate, xp.asarray(corner) * scale, begun, clock)
-
-
-def _like(xp, matrix, size):
-    """A constant matrix [n, n] in the dtype and with the leading axes of size [...]."""
-    return xp.asarray(matrix, size.dtype).reshape((1,) * size.ndim + matrix.shape)

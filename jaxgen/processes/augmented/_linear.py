@@ -7,7 +7,8 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxgen.math import doublings_for, factor_of_rows, is_concrete, linear_transition, namespace
-from jaxgen.processes._record import check_snr, check_times
+from jaxgen.processes._record import check_positive, check_snr, check_times
+from jaxgen.processes.augmented._constant import times
 from jaxgen.types import LinearForward
 
 
@@ -43,7 +44,7 @@ def linear(
             f"{name}: matrix [c, c], impulse [c, m], start [c - 1] with c at most 14 must fit; "
             f"got shapes {shapes[0]}, {shapes[1]}, {shapes[2]}"
         )
-    positive(name, beta_min=beta_min, beta_max=beta_max, start=start)
+    check_positive(name, beta_min=beta_min, beta_max=beta_max, start=start)
     if is_concrete(matrix, impulse, start):
         matrix, impulse, start = (np.asarray(part, float) for part in (matrix, impulse, start))
     largest = np.maximum(beta_min, beta_max) if is_concrete(beta_min, beta_max) else beta_max
@@ -60,16 +61,6 @@ def linear(
     return process
 
 
-def positive(name, **numbers):
-    """Raises ValueError unless all concrete numbers [...] are finite and positive.
-
-    Source: definition.
-    """
-    for label, number in numbers.items():
-        if is_concrete(number) and not np.all((np.asarray(number) > 0) & np.isfinite(number)):
-            raise ValueError(f"{name}: {label} must be positive; got {number}")
-
-
 def _namespace(t, *numbers):
     """Python's t means JAX, although concrete matrices are NumPy's."""
     return jnp if namespace(t) is jnp else namespace(t, *numbers)
@@ -82,13 +73,13 @@ def _rate(xp, first, slope, t):
 def _drift(matrix, first, slope, t):
     xp = _namespace(t, matrix, first, slope)
     rate = _rate(xp, first, slope, t)
-    return rate[..., None, None] * _like(xp, matrix, rate)
+    return times(xp, matrix, rate)
 
 
 def _diffusion(impulse, first, slope, t):
     xp = _namespace(t, impulse, first, slope)
     rate = _rate(xp, first, slope, t)
-    return xp.sqrt(rate)[..., None, None] * _like(xp, _square(xp.asarray(impulse)), rate)
+    return times(xp, _square(xp.asarray(impulse)), xp.sqrt(rate))
 
 
 def _square(impulse):
@@ -113,9 +104,3 @@ def _transition(doublings, matrix, impulse, start, first, slope, t):
     matrix, impulse, start = (xp.asarray(part, clock.dtype) for part in (matrix, impulse, start))
     begun = xp.concatenate([xp.zeros_like(matrix[:1, 1:]), xp.diag(xp.sqrt(start))])
     return linear_transition(matrix, impulse, begun, clock, doublings=doublings)
-
-
-def _like(xp, matrix, size):
-    """A constant matrix [c, c] in the dtype and with the leading axes of size [...]."""
-    matrix = xp.asarray(matrix, size.dtype)
-    return matrix.reshape((1,) * size.ndim + matrix.shape)

@@ -3,7 +3,8 @@
 from jax.tree_util import Partial
 
 from jaxgen.math import is_concrete, namespace
-from jaxgen.processes._record import check_snr, check_times
+from jaxgen.processes._record import check_positive, check_snr, check_times
+from jaxgen.processes.augmented._constant import times
 from jaxgen.processes.augmented._nilpotent import powers_of, transition
 from jaxgen.types import LinearForward
 
@@ -22,9 +23,7 @@ def psld(gamma=0.01, nu=4.01, beta=8.0, start=0.04, *, t_min=1e-3, t_max=1.0):
     """
     name = "processes.augmented.psld"
     check_times(name, t_min, t_max)
-    for label, number in {"beta": beta, "start": start}.items():
-        if is_concrete(number) and not number > 0:
-            raise ValueError(f"{name}: {label} must be positive; got {number}")
+    check_positive(name, beta=beta, start=start)
     if is_concrete(gamma, nu) and not 0 <= gamma < nu:
         raise ValueError(f"{name}: 0 <= gamma < nu must hold; got gamma={gamma}, nu={nu}")
     process = LinearForward(
@@ -49,13 +48,13 @@ def _matrices(xp, gamma, nu):
 def _drift(gamma, nu, beta, t):
     xp = namespace(gamma, nu, beta, t)
     rate = beta + 0.0 * xp.asarray(t)
-    return rate[..., None, None] * _like(xp, _matrices(xp, gamma, nu)[0], rate)
+    return times(xp, _matrices(xp, gamma, nu)[0], rate)
 
 
 def _diffusion(gamma, nu, beta, t):
     xp = namespace(gamma, nu, beta, t)
     size = xp.sqrt(beta + 0.0 * xp.asarray(t))
-    return size[..., None, None] * _like(xp, _matrices(xp, gamma, nu)[1], size)
+    return times(xp, _matrices(xp, gamma, nu)[1], size)
 
 
 def _transition(gamma, nu, beta, start, t):
@@ -71,8 +70,3 @@ def _transition(gamma, nu, beta, start, t):
 def _matrix(xp, a, b, c, d):
     parts = [xp.asarray(part) for part in (a, b, c, d)]
     return xp.stack([xp.stack(parts[:2]), xp.stack(parts[2:])])
-
-
-def _like(xp, matrix, size):
-    matrix = xp.asarray(matrix, size.dtype)
-    return matrix.reshape((1,) * size.ndim + matrix.shape)

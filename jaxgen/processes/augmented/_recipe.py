@@ -3,7 +3,8 @@
 import numpy as np
 
 from jaxgen.math import is_concrete, namespace, semidefinite_factor
-from jaxgen.processes.augmented._linear import linear, positive
+from jaxgen.processes._record import check_positive
+from jaxgen.processes.augmented._linear import linear
 
 
 def recipe(damping, curl, precision, start=(), **options):
@@ -24,7 +25,7 @@ def recipe(damping, curl, precision, start=(), **options):
             f"{name}: damping [c, c], curl [c, c], precision [c] must fit; "
             f"got shapes {np.shape(damping)}, {np.shape(curl)}, {np.shape(precision)}"
         )
-    positive(name, precision=precision)
+    check_positive(name, precision=precision)
     if is_concrete(damping, curl):
         damping, curl = np.asarray(damping, float), np.asarray(curl, float)
         values = np.linalg.eigvalsh((damping + damping.T) / 2)
@@ -57,7 +58,7 @@ def mdm(root, curl, precision=None, start=None, **options):
             f"{name}: root [c, m], curl [c, c], precision [c] must fit; "
             f"got shapes {np.shape(root)}, {np.shape(curl)}, {np.shape(precision)}"
         )
-    positive(name, precision=precision)
+    check_positive(name, precision=precision)
     xp = namespace(root, curl, precision)
     root, curl, precision = (xp.asarray(part) for part in (root, curl, precision))
     start = 1 / precision[1:] if start is None else start
