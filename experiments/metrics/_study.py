@@ -1,4 +1,7 @@
-"""What a room hands to the experiment: estimators with known answers, and studies of their own."""
+"""What a room hands to the experiment: estimators with known answers, and studies of their own.
+
+A room is a module of this folder with `ESTIMATORS` and `STUDIES`, and one line in `_rooms.py`.
+"""
 
 import pathlib
 from collections.abc import Callable

@@ -11,10 +11,10 @@ import optax
 from tqdm import tqdm
 
 import jaxgen as jg
+from experiments._rows import write_csv
 from experiments.processes import _figures
 from experiments.processes._measure import METHODS
 from experiments.processes._train import scales_of
-from experiments.samplers._rows import write_csv
 from jaxgen import data, losses, metrics, nets, training
 
 SIGMA_DATA = 0.6

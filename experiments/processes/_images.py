@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from experiments._rows import write_csv
 from experiments.images import _models, _samplers, _settings
 from experiments.processes import _figures, _processes
-from experiments.samplers._rows import write_csv
 from jaxgen import metrics, training
 
 BUDGETS = (5, 10, 20, 40)

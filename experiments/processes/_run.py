@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 import jaxgen as jg
 from experiments._command import ended
+from experiments._rows import write_csv
 from experiments.processes import (
     _figures,
     _image_training,
@@ -20,7 +21,6 @@ from experiments.processes import (
     _settings,
     _train,
 )
-from experiments.samplers._rows import write_csv
 
 
 def main(argv) -> int:

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 import jaxgen as jg
+from experiments._rows import write_csv
 from experiments.bench import _sampler, _timing
-from experiments.samplers._rows import write_csv
 
 REPEATS = 15
 E_ = jg.solvers.exponential

@@ -8,8 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments._command import ended
+from experiments._rows import write_csv
 from experiments.samplers import _cost, _figures, _methods, _problems, _settings
-from experiments.samplers._rows import write_csv
 
 
 def main(argv) -> int:

@@ -1,6 +1,5 @@
 """A whole run: the table, its picture, and the circle; user errors end in exit code 2."""
 
-import csv
 import dataclasses
 import itertools
 import json
@@ -11,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments._command import ended
+from experiments._rows import write_csv
 from experiments.tabular import _classical, _figures, _learned, _manifold, _sets, _settings
 
 MIXTURE = "mixture"
@@ -123,11 +123,3 @@ def row(name, model, folds, chosen, test, mixture):
         "rows": len(values),
         "chosen": chosen,
     }
-
-
-def write_csv(path, rows):
-    """Dictionaries of one shape, as a table."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

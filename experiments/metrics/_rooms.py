@@ -1,0 +1,9 @@
+"""What is on trial: the estimators and studies of every room, by name."""
+
+from types import ModuleType
+
+# name: its module in this folder, one line a room
+MODULES: dict[str, ModuleType] = {}
+
+ROOMS = {name: (module.ESTIMATORS, module.STUDIES) for name, module in MODULES.items()}
+STUDIES = {each.name: each for _, studies in ROOMS.values() for each in studies}

@@ -1,0 +1,93 @@
+"""A whole run: estimators, then studies; user errors become one line and exit code 2."""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+import jax
+from tqdm import tqdm
+
+from experiments._command import ended
+from experiments._rows import write_csv
+from experiments.metrics import _engine, _figures, _settings
+from experiments.metrics._rooms import ROOMS, STUDIES
+
+
+def main(argv) -> int:
+    """Runs the experiment on command-line words; the exit code."""
+    return ended("experiments.metrics", run, argv)
+
+
+def run(argv) -> None:
+    """The trial that command-line words ask for."""
+    settings = _settings.parse(argv)
+    if settings.list:
+        for room, (estimators, studies) in ROOMS.items():
+            names = ", ".join(dict.fromkeys(each.name for each in estimators))
+            print(f"{room}: studies {', '.join(each.name for each in studies)}; {names}")
+        return
+    folder = pathlib.Path(settings.run)
+    (folder / "kept").mkdir(parents=True, exist_ok=True)
+    with jax.enable_x64(True):
+        if settings.estimators and not settings.only:
+            estimators(settings, folder)
+        for name in (settings.only,) if settings.only else settings.studies:
+            study(STUDIES[name], settings, folder)
+
+
+def estimators(settings, folder):
+    """estimators.csv and estimators.png: every estimator of the rooms asked for."""
+    todo = [(room, each) for room in settings.rooms for each in ROOMS[room][0]]
+    if not todo:
+        return
+    rows = []
+    for index, (room, each) in enumerate(tqdm(todo, desc="estimators", mininterval=5)):
+        make = lambda each=each: _engine.measured(
+            each, repeats=settings.repeats, seed=settings.seed, smoke=settings.smoke
+        )
+        found = kept(
+            folder / "kept" / f"{room}-{index}.json", (each.name, each.case), settings, make
+        )
+        rows += [{"room": room} | row for row in found]
+        write_csv(folder / "estimators.csv", rows)
+    _figures.errors(folder / "estimators.png", rows)
+    broken = [row for row in rows if not (row["kept"] and row["finite"])]
+    for row in broken:
+        print(
+            f"{row['estimator']} ({row['case']}, d = {row['d']}, n = {row['n']}): bias "
+            f"{row['bias']:.3g} +- {row['bias error']:.3g}, finite: {row['finite']}"
+        )
+    print(f"estimators: {len(rows)} rows, {len(broken)} that break a claim")
+    print(f"  {folder}/estimators.csv\n  {folder}/estimators.png")
+
+
+def study(each, settings, folder):
+    """NAME.csv and NAME.png of a study."""
+    print(f"{each.name}: {each.claim}", flush=True)
+    start = time.perf_counter()
+    make = lambda: each.rows(settings.smoke, settings.seed)
+    rows = kept(folder / "kept" / f"{each.name}.json", each.name, settings, make)
+    write_csv(folder / f"{each.name}.csv", rows)
+    each.figure(folder / f"{each.name}.png", rows)
+    seconds = time.perf_counter() - start
+    print(f"  {folder}/{each.name}.csv\n  {folder}/{each.name}.png ({seconds:.0f} s)")
+
+
+def kept(path, name, settings, make):
+    """What make() gives, read back when it was found before under the same settings."""
+    fields = dataclasses.asdict(settings)
+    stamp = [name, *(fields[field] for field in ("smoke", "repeats", "seed"))]
+    stamp = json.loads(json.dumps(stamp))
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+            if found["stamp"] == stamp:
+                return found["rows"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"kept: {path} must hold rows of an earlier run; got {error}"
+            ) from error
+    rows = json.loads(json.dumps(make(), default=float))
+    path.write_text(json.dumps({"stamp": stamp, "rows": rows}))
+    return rows
