@@ -14,7 +14,7 @@ from jaxgen.metrics._energy import energy_distance
 from jaxgen.metrics._gaussian import frechet, gaussian_distance
 from jaxgen.metrics._mmd import Estimate, kernel_distance, mmd2
 from jaxgen.metrics._neighbours import Nearest, coverage, density, nearest, precision, recall
-from jaxgen.metrics._transport import sliced_wasserstein, wasserstein_1d
+from jaxgen.metrics._sliced import sliced_wasserstein, wasserstein_1d
 
 __all__ = [
     "Estimate",
