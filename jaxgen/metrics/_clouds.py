@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 
@@ -10,7 +11,7 @@ def finite(where: str, name: str, x: Array) -> None:
     """Nothing; raises ValueError when x [...] is concrete and holds a nan or an infinity."""
     if isinstance(x, jax.core.Tracer):
         return
-    bad = int(jnp.sum(~jnp.isfinite(x)))
+    bad = int(np.sum(~np.isfinite(np.asarray(x))))  # NumPy: jax.numpy would be traced inside jit
     if bad:
         raise ValueError(f"{where}: {name} must be finite; got {bad} nan or infinite of {x.size}")
 
