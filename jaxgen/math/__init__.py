@@ -2,7 +2,7 @@
 
 Where tables are computed (`on_host`, `namespace`), the phi functions of exponential integrators,
 block coefficients (scalar [] or matrix [c, c]), transitions of linear equations, quadrature and
-interpolation, and divergences.
+interpolation, even points and harmonics for means over cubes and spheres, and divergences.
 Functions of arrays take and return arrays [...]; nothing here knows of processes.
 """
 
@@ -26,10 +26,12 @@ from jaxgen.math._gramian import (
     semidefinite_factor,
     square_root,
 )
+from jaxgen.math._harmonics import count_harmonics, harmonics
 from jaxgen.math._helmert import centre, helmert, unhelmert
 from jaxgen.math._host import is_concrete, iterate, namespace, on_host
 from jaxgen.math._phi import phi
 from jaxgen.math._quadrature import gauss_legendre, invert, lagrange
+from jaxgen.math._quasi import quasi_uniform
 
 __all__ = [
     "Channel",
@@ -38,11 +40,13 @@ __all__ = [
     "channel",
     "channel_log_gain",
     "contract",
+    "count_harmonics",
     "data_column",
     "divergence",
     "doublings_for",
     "factor_of_rows",
     "gauss_legendre",
+    "harmonics",
     "helmert",
     "invert",
     "is_concrete",
@@ -53,6 +57,7 @@ __all__ = [
     "namespace",
     "on_host",
     "phi",
+    "quasi_uniform",
     "semidefinite_factor",
     "square_root",
     "total",
