@@ -7,9 +7,12 @@ that has an unbiased estimate and a finite gradient at zero: a squared maximum m
 squared Fréchet distance, W_p^p. `kernel_distance` returns an Estimate (value, standard error), and
 `nearest` an index and a distance for each point.
 
+Rooms within: `calibration` (probabilities against outcomes) and `outliers` (density scores).
+
 Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
 """
 
+from jaxgen.metrics import calibration, outliers
 from jaxgen.metrics._energy import energy_distance
 from jaxgen.metrics._gaussian import frechet, gaussian_distance
 from jaxgen.metrics._mmd import Estimate, kernel_distance, mmd2
@@ -17,6 +20,8 @@ from jaxgen.metrics._neighbours import Nearest, coverage, density, nearest, prec
 from jaxgen.metrics._sliced import sliced_wasserstein, wasserstein_1d
 
 __all__ = [
+    "calibration",
+    "outliers",
     "Estimate",
     "Nearest",
     "coverage",
