@@ -9,6 +9,7 @@ Source: Liu et al. 2024, arXiv:2404.13016.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.metrics._clouds import finite
 
@@ -35,7 +36,9 @@ def correctness_loss(confidence: Array, correct: Array) -> Array:
         )
     for name, x in (("confidence", confidence), ("correct", correct)):
         finite("correctness_loss", name, x)
-        if not isinstance(x, jax.core.Tracer) and not bool(jnp.all((x >= 0) & (x <= 1))):
+        if not isinstance(x, jax.core.Tracer) and not np.all(
+            (np.asarray(x) >= 0) & (np.asarray(x) <= 1)
+        ):
             raise ValueError(
                 f"correctness_loss: {name} must be in [0, 1]; got {x.min()}, {x.max()}"
             )

@@ -5,6 +5,7 @@ Source: Guo, Pleiss, Sun and Weinberger 2017, arXiv:1706.04599, section 2 (top-l
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.math import is_concrete
 from jaxgen.metrics._clouds import finite
@@ -38,12 +39,13 @@ def probabilities(where: str, probs: Array) -> Array:
     finite(where, "probabilities", probs)
     if not is_concrete(probs):
         return probs
-    low, high = float(jnp.min(probs)), float(jnp.max(probs))
+    values = np.asarray(probs)  # also inside a traced function, where jnp would trace a constant
+    low, high = float(values.min()), float(values.max())
     slack = 8 * float(jnp.finfo(probs.dtype).eps)  # softmax may round to just above 1
     if low < 0 or high > 1 + slack:
         raise ValueError(f"{where}: probabilities must be in [0, 1]; got {low} to {high}")
     if probs.ndim == 2:
-        off = float(jnp.max(jnp.abs(jnp.sum(probs, axis=1) - 1)))
+        off = float(np.abs(values.sum(axis=1) - 1).max())
         if off > 1e3 * probs.shape[1] * float(jnp.finfo(probs.dtype).eps):
             raise ValueError(f"{where}: each row [k] of probabilities must sum to 1; off by {off}")
     return probs
@@ -53,10 +55,11 @@ def labels(where: str, outcomes: Array, count: int) -> None:
     """Nothing; raises ValueError unless concrete outcomes [n] are whole and in 0 .. count - 1."""
     if not is_concrete(outcomes):
         return
-    part = outcomes.astype(float) % 1
-    if not bool(jnp.all(part == 0)):
+    values = np.asarray(outcomes)
+    part = values.astype(float) % 1
+    if not bool(np.all(part == 0)):
         raise ValueError(f"{where}: outcomes must be whole numbers; got parts up to {part.max()}")
-    low, high = int(jnp.min(outcomes)), int(jnp.max(outcomes))
+    low, high = int(values.min()), int(values.max())
     if low < 0 or high >= count:
         raise ValueError(f"{where}: outcomes must be in 0 .. {count - 1}; got {low} to {high}")
 

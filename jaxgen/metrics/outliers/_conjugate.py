@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.math import is_concrete
 from jaxgen.metrics._mmd import Estimate
@@ -167,7 +168,7 @@ def norm_family(
         raise ValueError(f"norm_family: means must be [k, d]; got {means.shape}")
     k = means.shape[0]
     weights = jnp.ones(k, means.dtype) if weights is None else jnp.asarray(weights, means.dtype)
-    if weights.shape != (k,) or (is_concrete(weights) and not bool(jnp.all(weights > 0))):
+    if weights.shape != (k,) or (is_concrete(weights) and not np.all(np.asarray(weights) > 0)):
         raise ValueError(f"norm_family: weights must be positive, [{k}]; got {weights}")
     fit = lambda i, mean: partition(jax.random.fold_in(key, i), mean, p, samples=samples).value
     logs = jax.vmap(fit)(jnp.arange(k), means)

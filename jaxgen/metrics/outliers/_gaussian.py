@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.math import is_concrete
 from jaxgen.metrics._clouds import finite
@@ -98,9 +99,9 @@ def tied_gaussian(
     labels = jnp.zeros(n, int) if labels is None else jnp.asarray(labels)
     if labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"{where}: labels must be whole numbers [n]; got {labels.shape}")
-    if is_concrete(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+    if is_concrete(labels) and not np.all(np.isin(np.asarray(labels), np.arange(num_classes))):
         raise ValueError(
-            f"{where}: labels must be in 0 .. {num_classes - 1}; got {labels.min()}, {labels.max()}"
+            f"{where}: labels must be in 0 .. {num_classes - 1}; got {np.unique(np.asarray(labels))}"
         )
     keep = d if keep is None else keep
     if end not in ("low", "high") or not 1 <= keep <= d:
