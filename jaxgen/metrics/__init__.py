@@ -7,12 +7,13 @@ that has an unbiased estimate and a finite gradient at zero: a squared maximum m
 squared Fréchet distance, W_p^p. `kernel_distance` returns an Estimate (value, standard error), and
 `nearest` an index and a distance for each point.
 
-Rooms within: `calibration` (probabilities against outcomes) and `outliers` (density scores).
+Rooms within: `calibration` (probabilities against outcomes), `outliers` (density scores) and
+`weighted` (distances to a simulator whose points carry weights).
 
 Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
 """
 
-from jaxgen.metrics import calibration, outliers
+from jaxgen.metrics import calibration, outliers, weighted
 from jaxgen.metrics._energy import energy_distance
 from jaxgen.metrics._gaussian import frechet, gaussian_distance
 from jaxgen.metrics._mmd import Estimate, kernel_distance, mmd2
@@ -36,4 +37,5 @@ __all__ = [
     "recall",
     "sliced_wasserstein",
     "wasserstein_1d",
+    "weighted",
 ]
