@@ -6,7 +6,8 @@ interpolation, even points and harmonics for means over cubes and spheres, and d
 Functions of arrays take and return arrays [...]; nothing here knows of processes.
 """
 
-from jaxgen.math import divergence
+from jaxgen.math import derivatives, divergence, exponential_family
+from jaxgen.math._bessel import log_iv, log_kv
 from jaxgen.math._blocks import (
     Channel,
     apply,
@@ -42,8 +43,10 @@ __all__ = [
     "contract",
     "count_harmonics",
     "data_column",
+    "derivatives",
     "divergence",
     "doublings_for",
+    "exponential_family",
     "factor_of_rows",
     "gauss_legendre",
     "harmonics",
@@ -53,6 +56,8 @@ __all__ = [
     "iterate",
     "lagrange",
     "linear_transition",
+    "log_iv",
+    "log_kv",
     "lower_inverse",
     "namespace",
     "on_host",
