@@ -2,12 +2,42 @@
 
 The door's signature is `f(*numbers) -> kernel`, and `kernel(x [*event], y [*event]) -> []` reads
 one pair. A kernel is a pytree of its numbers, so it crosses `jit`, `vmap` and `grad` as an
-argument. `gram(kernel, xs, ys)` makes the matrix of all pairs; `row_means` keeps its row means
-only.
+argument. `add`, `multiply` and `scale` make kernels of kernels, `median_bandwidth` reads a
+bandwidth from points. `gram(kernel, xs, ys)` makes the matrix of all pairs; `row_means`,
+`weighted_sums`, `quadratic` and `moments` sum over it without ever holding it.
 """
 
-from jaxgen.kernels._gram import gram, row_means
+from jaxgen.kernels._algebra import add, multiply, scale
+from jaxgen.kernels._bandwidth import median_bandwidth
+from jaxgen.kernels._gram import Moments, gram, moments, quadratic, row_means, weighted_sums
 from jaxgen.kernels._polynomial import polynomial
-from jaxgen.kernels._radial import imq, laplace, rbf
+from jaxgen.kernels._radial import (
+    Radial,
+    imq,
+    laplace,
+    matern,
+    minus_distance,
+    rational_quadratic,
+    rbf,
+)
 
-__all__ = ["gram", "imq", "laplace", "polynomial", "rbf", "row_means"]
+__all__ = [
+    "Moments",
+    "Radial",
+    "add",
+    "gram",
+    "imq",
+    "laplace",
+    "matern",
+    "median_bandwidth",
+    "minus_distance",
+    "moments",
+    "multiply",
+    "polynomial",
+    "quadratic",
+    "rational_quadratic",
+    "rbf",
+    "row_means",
+    "scale",
+    "weighted_sums",
+]

@@ -16,8 +16,8 @@ def finite(where: str, name: str, x: Array) -> None:
         raise ValueError(f"{where}: {name} must be finite; got {bad} nan or infinite of {x.size}")
 
 
-def flat(where: str, xs: Array, ys: Array, *, least: int = 1) -> tuple[Array, Array]:
-    """Two samples as rows, xs [n, d] and ys [m, d], of one floating dtype.
+def points(where: str, xs: Array, ys: Array, *, least: int = 1) -> tuple[Array, Array]:
+    """Two samples, xs [n, *event] and ys [m, *event], in one floating dtype.
 
     Raises ValueError unless both are floating [n, *event] with one event shape, at least `least`
     points each, and finite where they are concrete.
@@ -37,10 +37,16 @@ def flat(where: str, xs: Array, ys: Array, *, least: int = 1) -> tuple[Array, Ar
             raise ValueError(f"{where}: {name} must have entries; got shape {x.shape}")
         finite(where, name, x)
     dtype = jnp.result_type(xs, ys)
-    return (
-        xs.reshape(xs.shape[0], -1).astype(dtype),
-        ys.reshape(ys.shape[0], -1).astype(dtype),
-    )
+    return xs.astype(dtype), ys.astype(dtype)
+
+
+def flat(where: str, xs: Array, ys: Array, *, least: int = 1) -> tuple[Array, Array]:
+    """Two samples as rows, xs [n, d] and ys [m, d], of one floating dtype.
+
+    Raises ValueError as `points` does.
+    """
+    xs, ys = points(where, xs, ys, least=least)
+    return xs.reshape(xs.shape[0], -1), ys.reshape(ys.shape[0], -1)
 
 
 def estimator_name(where: str, estimator: str) -> None:
