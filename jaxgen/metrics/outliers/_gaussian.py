@@ -100,9 +100,8 @@ def tied_gaussian(
     if labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"{where}: labels must be whole numbers [n]; got {labels.shape}")
     if is_concrete(labels) and not np.all(np.isin(np.asarray(labels), np.arange(num_classes))):
-        raise ValueError(
-            f"{where}: labels must be in 0 .. {num_classes - 1}; got {np.unique(np.asarray(labels))}"
-        )
+        found = np.unique(np.asarray(labels))
+        raise ValueError(f"{where}: labels must be in 0 .. {num_classes - 1}; got {found}")
     keep = d if keep is None else keep
     if end not in ("low", "high") or not 1 <= keep <= d:
         raise ValueError(f'{where}: end "low" or "high", keep in 1 .. {d}; got {end!r}, {keep}')
