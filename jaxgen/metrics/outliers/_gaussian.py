@@ -47,7 +47,7 @@ def ledoit_wolf(xs: Array) -> tuple[Array, Array]:
     """The shrunk covariance [d, d] and the shrinkage [] in [0, 1] of points around their mean.
 
     (1 - s) C + s (tr C / d) I, where C has divisor n and s is the estimate that is best in squares
-    as n and d grow. Points that are all equal give the zero matrix and s = 0.
+    as n and d grow. Points that are all equal give the zero matrix, to rounding.
 
     Args:
         xs: [n, d], n >= 2.
@@ -88,9 +88,12 @@ def tied_gaussian(
         keep: principal directions kept, 1 .. d; None keeps all.
         end: "low" keeps those of least variance (NPCA), "high" of most (PCA).
 
-    Directions without any variance (below d eps of the largest) are legal: they are left out, and
-    what lies along them does not count; shrinkage > 0 lets it count. Raises ValueError on wrong
-    shapes or names, labels out of range or concrete non-finite values.
+    Directions without any variance (below d eps of the largest, or at the rounding of the points)
+    are legal: they are left out, and what lies along them does not count; shrinkage > 0 lets it
+    count, unless all points are equal. The shrinkage of Ledoit and Wolf adds the same to every
+    variance: with directions of very unlike spread it hides the smallest, on which "low" stands.
+
+    Raises ValueError on wrong shapes or names, labels out of range or concrete non-finite values.
     Source: Lee et al. 2018, arXiv:1807.03888, equation 1; Rippel et al. 2020, arXiv:2005.14140.
     """
     where = "tied_gaussian"
@@ -113,7 +116,9 @@ def tied_gaussian(
     cov = _covariance(xs - means[labels], shrinkage)
     variances, vectors = jnp.linalg.eigh(cov)
     part = slice(0, keep) if end == "low" else slice(d - keep, d)
-    floor = d * jnp.finfo(xs.dtype).eps * variances[-1]
+    eps = jnp.finfo(xs.dtype).eps
+    rounding = (16 * eps) ** 2 * jnp.mean(xs**2)  # of the means, taken off the points
+    floor = jnp.maximum(d * eps * variances[-1], rounding)
     some = variances > floor
     scale = jnp.where(some, 1 / jnp.sqrt(jnp.where(some, variances, 1)), 0)
     whiten = scale[:, None] * vectors.T
