@@ -7,21 +7,35 @@ that has an unbiased estimate and a finite gradient at zero: a squared maximum m
 squared Fréchet distance, W_p^p. `kernel_distance` returns an Estimate (value, standard error), and
 `nearest` an index and a distance for each point.
 
-Rooms within: `calibration` (probabilities against outcomes), `outliers` (density scores) and
-`weighted` (distances to a simulator whose points carry weights).
+Rooms within: `calibration` (probabilities against outcomes), `currents` (probability currents of
+stochastic equations), `importance` (several expectations from one sample), `outliers` (density scores) and `weighted` (distances to a simulator whose
+points carry weights).
 
 Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
 """
 
-from jaxgen.metrics import calibration, outliers, weighted
+from jaxgen.metrics import calibration, currents, importance, outliers, weighted
 from jaxgen.metrics._energy import energy_distance
 from jaxgen.metrics._gaussian import frechet, gaussian_distance
+from jaxgen.metrics._gaussian_forms import (
+    gaussian_energy_distance,
+    gaussian_hellinger2,
+    gaussian_kl,
+    gaussian_mmd2,
+)
+from jaxgen.metrics._gaussian_sliced import gaussian_sliced
 from jaxgen.metrics._mmd import Estimate, kernel_distance, mmd2
 from jaxgen.metrics._neighbours import Nearest, coverage, density, nearest, precision, recall
-from jaxgen.metrics._sliced import sliced_wasserstein, wasserstein_1d
+from jaxgen.metrics._sliced import (
+    sliced_wasserstein,
+    sliced_wasserstein_estimate,
+    wasserstein_1d,
+)
 
 __all__ = [
     "calibration",
+    "currents",
+    "importance",
     "outliers",
     "Estimate",
     "Nearest",
@@ -30,12 +44,18 @@ __all__ = [
     "energy_distance",
     "frechet",
     "gaussian_distance",
+    "gaussian_energy_distance",
+    "gaussian_hellinger2",
+    "gaussian_kl",
+    "gaussian_mmd2",
+    "gaussian_sliced",
     "kernel_distance",
     "mmd2",
     "nearest",
     "precision",
     "recall",
     "sliced_wasserstein",
+    "sliced_wasserstein_estimate",
     "wasserstein_1d",
     "weighted",
 ]
