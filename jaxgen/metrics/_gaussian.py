@@ -14,6 +14,7 @@ Takatsu 2011, arXiv:0801.2250; Heusel et al. 2017, arXiv:1706.08500, equation 6 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.metrics._clouds import finite, flat
 
@@ -60,6 +61,28 @@ def _cross_of_samples_jvp(primals, tangents):
     return jnp.sum(s), jnp.vdot(u @ v, change)
 
 
+def gaussians(where: str, mean_x, cov_x, mean_y, cov_y) -> tuple[Array, Array, Array, Array]:
+    """Two Gaussians' means [d] and covariances [d, d] as arrays of one dtype.
+
+    Raises ValueError where shapes disagree or concrete values are not finite or not symmetric.
+    """
+    mean_x, cov_x, mean_y, cov_y = map(jnp.asarray, (mean_x, cov_x, mean_y, cov_y))
+    d = mean_x.shape[0] if mean_x.ndim == 1 else -1
+    if d < 1 or mean_y.shape != (d,) or cov_x.shape != (d, d) or cov_y.shape != (d, d):
+        shapes = [a.shape for a in (mean_x, cov_x, mean_y, cov_y)]
+        raise ValueError(f"{where}: means must be [d] and covariances [d, d]; got {shapes}")
+    for name, x in (("mean_x", mean_x), ("cov_x", cov_x), ("mean_y", mean_y), ("cov_y", cov_y)):
+        finite(where, name, x)
+    for name, cov in (("cov_x", cov_x), ("cov_y", cov_y)):
+        if not isinstance(cov, jax.core.Tracer):
+            cov = np.asarray(cov)
+            off = float(np.max(np.abs(cov - cov.T)))
+            if off > 1e-4 * float(np.max(np.abs(cov))):
+                raise ValueError(f"{where}: {name} must be symmetric; off by {off:.2e}")
+    dtype = jnp.result_type(mean_x, cov_x, mean_y, cov_y, jnp.float32)
+    return tuple(x.astype(dtype) for x in (mean_x, cov_x, mean_y, cov_y))
+
+
 def gaussian_distance(mean_x: Array, cov_x: Array, mean_y: Array, cov_y: Array) -> Array:
     """The squared 2-Wasserstein (Bures) distance between two Gaussians, [], in squared units of x.
 
@@ -74,43 +97,44 @@ def gaussian_distance(mean_x: Array, cov_x: Array, mean_y: Array, cov_y: Array) 
     is that of the directions it spans.
     Source: Dowson and Landau 1982; Takatsu 2011, arXiv:0801.2250.
     """
-    mean_x, cov_x, mean_y, cov_y = map(jnp.asarray, (mean_x, cov_x, mean_y, cov_y))
-    d = mean_x.shape[0] if mean_x.ndim == 1 else -1
-    if d < 1 or mean_y.shape != (d,) or cov_x.shape != (d, d) or cov_y.shape != (d, d):
-        shapes = [a.shape for a in (mean_x, cov_x, mean_y, cov_y)]
-        raise ValueError(
-            f"gaussian_distance: means must be [d] and covariances [d, d]; got {shapes}"
-        )
-    for name, x in (("mean_x", mean_x), ("cov_x", cov_x), ("mean_y", mean_y), ("cov_y", cov_y)):
-        finite("gaussian_distance", name, x)
-    for name, cov in (("cov_x", cov_x), ("cov_y", cov_y)):
-        if not isinstance(cov, jax.core.Tracer):
-            off = float(jnp.max(jnp.abs(cov - cov.T)))
-            if off > 1e-4 * float(jnp.max(jnp.abs(cov))):
-                raise ValueError(f"gaussian_distance: {name} must be symmetric; off by {off:.2e}")
+    mean_x, cov_x, mean_y, cov_y = gaussians("gaussian_distance", mean_x, cov_x, mean_y, cov_y)
     cross = _cross_of_covariances(cov_x, cov_y)
     spread = jnp.trace(cov_x) + jnp.trace(cov_y) - 2 * cross
     return jnp.sum((mean_x - mean_y) ** 2) + jnp.maximum(spread, 0)
 
 
-def frechet(xs: Array, ys: Array) -> Array:
-    """The squared 2-Wasserstein distance, [], between the Gaussians fitted to two samples.
-
-    Means and covariances are the samples' own (divisor n - 1). On features of a network this is the
-    Fréchet distance of generative modelling. It is biased upward by an amount that falls about as
-    1/n and depends on the law: state n, and compare at equal n only. Rank-deficient samples (n <=
-    d, constant columns) are fine.
-
-    Args:
-        xs: [n, *event], n >= 2.
-        ys: [m, *event], m >= 2.
-
-    Raises ValueError on unequal event shapes, fewer than two points or concrete non-finite values.
-    Source: Heusel et al. 2017, arXiv:1706.08500, equation 6.
-    """
-    xs, ys = flat("frechet", xs, ys, least=2)
+def _of_fits(xs, ys):
+    """The distance between the Gaussians fitted to xs [n, d] and ys [m, d]."""
     mean_x, mean_y = jnp.mean(xs, axis=0), jnp.mean(ys, axis=0)
     xs = (xs - mean_x[None]) / jnp.sqrt(jnp.asarray(xs.shape[0] - 1, xs.dtype))
     ys = (ys - mean_y[None]) / jnp.sqrt(jnp.asarray(ys.shape[0] - 1, ys.dtype))
     spread = jnp.sum(xs**2) + jnp.sum(ys**2) - 2 * _cross_of_samples(xs, ys)
     return jnp.sum((mean_x - mean_y) ** 2) + jnp.maximum(spread, 0)
+
+
+def frechet(xs: Array, ys: Array, *, extrapolate: bool = False) -> Array:
+    """The squared 2-Wasserstein distance, [], between the Gaussians fitted to two samples.
+
+    Means and covariances are the samples' own (divisor n - 1). On features of a network this is the
+    Fréchet distance of generative modelling. It is biased upward by an amount that falls about as
+    1/n and depends on the law: state n, and compare at equal n only, or extrapolate to 1/n = 0.
+    Rank-deficient samples (n <= d, constant columns) are fine.
+
+    Args:
+        xs: [n, *event], n >= 2, or 4 to extrapolate.
+        ys: [m, *event], m >= 2, or 4 to extrapolate.
+        extrapolate: twice the value less the mean value of the two halves of both samples (the
+            first points, and the last): what is left of the bias falls faster than 1/n; the spread
+            grows, and the answer may be negative. The points must come in no particular order.
+
+    Raises ValueError on unequal event shapes, too few points or concrete non-finite values.
+    Source: Heusel et al. 2017, arXiv:1706.08500, equation 6; Chong and Forsyth 2020,
+    arXiv:1911.07023 (the extrapolation; deviation: two sizes, both samples halved, where the paper
+    fits a line to fifteen sizes of one).
+    """
+    xs, ys = flat("frechet", xs, ys, least=4 if extrapolate else 2)
+    whole = _of_fits(xs, ys)
+    if not extrapolate:
+        return whole
+    n, m = xs.shape[0] // 2, ys.shape[0] // 2
+    return 2 * whole - (_of_fits(xs[:n], ys[:m]) + _of_fits(xs[-n:], ys[-m:])) / 2
