@@ -8,6 +8,7 @@ Functions of arrays take and return arrays [...]; nothing here knows of processe
 
 from jaxgen.math import derivatives, divergence, exponential_family
 from jaxgen.math._bessel import log_iv, log_kv
+from jaxgen.math._bessel_sphere import iv_ratio, log_iv_normalised
 from jaxgen.math._blocks import (
     Channel,
     apply,
@@ -30,6 +31,7 @@ from jaxgen.math._gramian import (
 from jaxgen.math._harmonics import count_harmonics, harmonics
 from jaxgen.math._helmert import centre, helmert, unhelmert
 from jaxgen.math._host import is_concrete, iterate, namespace, on_host
+from jaxgen.math._lyapunov import lyapunov
 from jaxgen.math._phi import phi
 from jaxgen.math._quadrature import gauss_legendre, invert, lagrange
 from jaxgen.math._quasi import quasi_uniform
@@ -54,11 +56,14 @@ __all__ = [
     "invert",
     "is_concrete",
     "iterate",
+    "iv_ratio",
     "lagrange",
     "linear_transition",
     "log_iv",
+    "log_iv_normalised",
     "log_kv",
     "lower_inverse",
+    "lyapunov",
     "namespace",
     "on_host",
     "phi",
