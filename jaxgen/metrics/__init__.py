@@ -14,7 +14,7 @@ points carry weights).
 Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
 """
 
-from jaxgen.metrics import calibration, currents, importance, outliers, weighted
+from jaxgen.metrics import calibration, currents, importance, information, outliers, weighted
 from jaxgen.metrics._energy import energy_distance
 from jaxgen.metrics._gaussian import frechet, gaussian_distance
 from jaxgen.metrics._gaussian_forms import (
@@ -44,6 +44,7 @@ __all__ = [
     "energy_distance",
     "frechet",
     "gaussian_distance",
+    "information",
     "gaussian_energy_distance",
     "gaussian_hellinger2",
     "gaussian_kl",
