@@ -8,8 +8,8 @@ squared Fréchet distance, W_p^p. `kernel_distance` returns an Estimate (value, 
 `nearest` an index and a distance for each point.
 
 Rooms within: `calibration` (probabilities against outcomes), `currents` (probability currents of
-stochastic equations), `importance` (several expectations from one sample), `outliers` (density scores) and `weighted` (distances to a simulator whose
-points carry weights).
+stochastic equations), `importance` (several expectations from one sample), `outliers` (density
+scores) and `weighted` (distances to a simulator whose points carry weights).
 
 Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
 """
