@@ -30,10 +30,11 @@ def log_iv(v: Array, x: Array) -> Array:
         v: order [...], real and >= 0, or a negative integer (I is even there).
         x: argument [...], >= 0; the two broadcast.
 
-    In float64 the error is below 1e-13, relative above 1 and absolute below; in float32 2e-6, for v
-    to 1e5 and x to 1e6 at least. log_iv(0, 0) = 0, log_iv(v > 0, 0) = -inf, and nan for negative x
-    and for negative orders that are not integers (I may be negative there). Differentiable in x and,
-    for v >= 0, in v, any number of times. Half precision is computed in float32.
+    In float64 the error is below 1e-13, relative above 1 and absolute below; in float32 2e-6, for
+    v to 1e5 and x to 1e6 at least. log_iv(0, 0) = 0, log_iv(v > 0, 0) = -inf, and nan for x < 0 and
+    for negative orders that are not integers (I may be negative there). Differentiable in x and,
+    for v >= 0, in v, any number of times. Half precision is computed in float32. Raises ValueError
+    on complex numbers. Subnormal x count as 0 where the backend flushes them.
     Source: DLMF 10.41.3 and 10.25.2.
     """
     v, x, dtype = _prepared("log_iv", v, x)

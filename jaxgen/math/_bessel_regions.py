@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
 PLANS = {
     "float64": Plan(14.5, 25.0, 13, 46, 2.0**-9, 12, 10, 0.0, 26, 11),
-    "float32": Plan(7.5, 11.0, 6, 18, 2.0**-6, 7, 5, 1e-9, 11, 8),
+    "float32": Plan(7.5, 11.0, 6, 18, 2.0**-6, 7, 6, 1e-9, 11, 8),
 }
 
 
@@ -96,24 +96,34 @@ def _reciprocal_gamma(m, terms):
     return even, polynomial(tables.RECIPROCAL_GAMMA_ODD[:terms], m)
 
 
-def series_factor(v, x):
-    """I_v(x) / (x / 2)^v [...] by its power series, as one quotient of sums of positive terms.
+def series(v, x):
+    """Gamma(v + 1) (2 / x)^v I_v(x) [...] by its power series, as one quotient of sums of positive
+    terms; x below the plan's argument.
 
     Source: DLMF 10.25.2.
     """
     plan = plan_of(x.dtype)
-    n = jnp.round(v)
-    mu = v - jax.lax.stop_gradient(n)
     quarter = (x / 2) ** 2 * plan.scale
     above, below = jnp.ones_like(x), jnp.ones_like(x)
     for k in range(plan.series, 0, -1):
         following = below * (k * plan.scale * (v + k))
         above, below = following + quarter * above, following
+    return above / below
+
+
+def series_factor(v, x):
+    """I_v(x) / (x / 2)^v [...], v and x below the plan's order and argument.
+
+    Source: DLMF 10.25.2; DLMF 5.5.1 for Gamma.
+    """
+    plan = plan_of(x.dtype)
+    n = jax.lax.stop_gradient(jnp.round(v))
+    mu = v - n
     even, odd = _reciprocal_gamma(mu**2, plan.gamma)
     gamma = 1 / (even + mu * odd)
     for k in range(1, int(plan.order + 0.5) + 1):
         gamma = jnp.where(k <= n, gamma * (mu + k), gamma)
-    return above / (below * gamma)
+    return series(v, x) / gamma
 
 
 def _sinhc(sigma, large):
