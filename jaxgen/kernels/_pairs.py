@@ -34,10 +34,11 @@ def squares(xs: Array, ys: Array) -> Array:
     """
     if xs.shape[1] <= FEW:
         return over_axes(jnp.square, xs, ys)
-    centre = jax.lax.stop_gradient(jnp.mean(ys, axis=0))
+    centre = jax.lax.stop_gradient(jnp.mean(ys, axis=0, keepdims=True))
     x, y = xs - centre, ys - centre
-    scale = jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :]
-    square = scale - 2 * jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-    near = square <= 16 * xs.shape[1] * jnp.finfo(xs.dtype).eps * scale
-    again = lambda: jnp.where(near, over_axes(jnp.square, xs, ys), square)
-    return jax.lax.cond(jnp.any(near), again, lambda: square)
+    own_x, own_y = jnp.sum(x * x, axis=1), jnp.sum(y * y, axis=1)
+    inner = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+    square = own_x[:, None] + own_y[None, :] - 2 * inner
+    least = 16 * xs.shape[1] * jnp.finfo(xs.dtype).eps * (own_x + jnp.max(own_y))
+    again = lambda: jnp.where(square <= least[:, None], over_axes(jnp.square, xs, ys), square)
+    return jax.lax.cond(jnp.any(jnp.min(square, axis=1) <= least), again, lambda: square)

@@ -68,8 +68,13 @@ def rbf(bandwidth=1.0) -> Callable[[Array, Array], Array]:
     return Radial(Partial(_rbf, bandwidth))
 
 
+def _power(u, power):
+    """(1 + u)^-power; a logarithm and an exponential are several times faster than a power."""
+    return jnp.exp(-power * jnp.log(1 + u))
+
+
 def _imq(bandwidth, power, square):
-    return (1 + _over(square, bandwidth)) ** -_like(power, square)
+    return _power(_over(square, bandwidth), _like(power, square))
 
 
 def imq(bandwidth=1.0, power=0.5) -> Callable[[Array, Array], Array]:
@@ -85,7 +90,7 @@ def imq(bandwidth=1.0, power=0.5) -> Callable[[Array, Array], Array]:
 
 def _rational_quadratic(bandwidth, mixture, square):
     mixture = _like(mixture, square)
-    return (1 + _over(square, bandwidth) / (2 * mixture)) ** -mixture
+    return _power(_over(square, bandwidth) / (2 * mixture), mixture)
 
 
 def rational_quadratic(bandwidth=1.0, mixture=1.0) -> Callable[[Array, Array], Array]:

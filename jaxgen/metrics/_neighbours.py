@@ -1,9 +1,9 @@
 """Manifolds made of nearest-neighbour balls: precision, recall, density, coverage, nearest points.
 
 Around every point of a sample lies a ball that reaches to its k-th neighbour in the same sample;
-the union is the sample's manifold. Distances are Euclidean, from differences (never an expanded
-square), so a copied point is at distance 0 exactly. Balls are closed: a sample covers itself, also
-where all its points are equal.
+the union is the sample's manifold. Distances are Euclidean, and those of differences (an expanded
+square decides only where its rounding cannot matter), so a copied point is at distance 0 exactly.
+Balls are closed: a sample covers itself, also where all its points are equal.
 
 Sources: Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2 (precision, recall); Naeem et
 al. 2020, arXiv:2002.09797, section 3 (density, coverage).
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxgen.metrics._closest import held, smallest
 from jaxgen.metrics._clouds import flat
 
 Array = jax.Array
@@ -26,20 +27,9 @@ class Nearest(NamedTuple):
     distance: Array  # [n], Euclidean
 
 
-def _rows(fn, xs, chunk):
-    """fn(x [d]) for every row, `chunk` rows at a time."""
-    if xs.shape[0] <= chunk:
-        return jax.vmap(fn)(xs)
-    return jax.lax.map(fn, xs, batch_size=chunk)
-
-
-def _squares(x, ys):
-    return jax.vmap(lambda y: jnp.sum((x - y) ** 2))(ys)
-
-
 def _radii(xs, k, chunk):
     """The squared distance of every point to its k-th neighbour in its own sample, [n]."""
-    return _rows(lambda x: -jax.lax.top_k(-_squares(x, xs), k + 1)[0][-1], xs, chunk)
+    return smallest(xs, xs, k + 1, chunk)[0][:, -1]
 
 
 def _check(where, xs, ys, k):
@@ -52,10 +42,11 @@ def _check(where, xs, ys, k):
     return xs, ys
 
 
-def nearest(xs: Array, ys: Array, *, chunk: int = 256) -> Nearest:
+def nearest(xs: Array, ys: Array, *, chunk: int = 512) -> Nearest:
     """The nearest of ys to each of xs: Nearest(index [n] into ys, distance [n]).
 
-    With samples as xs and training data as ys, a distance of 0 is a copy. Ties give the first.
+    With samples as xs and training data as ys, a distance of 0 is a copy. Ties give the first. The
+    gradient of the distance moves both points; at a copy it is 0.
 
     Args:
         xs: [n, *event].
@@ -66,16 +57,14 @@ def nearest(xs: Array, ys: Array, *, chunk: int = 256) -> Nearest:
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 1 (the distance NN_1).
     """
     xs, ys = flat("nearest", xs, ys)
-
-    def one(x):
-        square = _squares(x, ys)
-        index = jnp.argmin(square)
-        return index, jnp.sqrt(square[index])
-
-    return Nearest(*_rows(one, xs, chunk))
+    still = jax.lax.stop_gradient
+    index = smallest(still(xs), still(ys), 1, chunk)[1][:, 0]
+    square = jnp.sum((xs - ys[index]) ** 2, axis=1)
+    apart = square > 0
+    return Nearest(index, jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0))
 
 
-def precision(xs: Array, ys: Array, *, k: int = 3, chunk: int = 256) -> Array:
+def precision(xs: Array, ys: Array, *, k: int = 3, chunk: int = 512) -> Array:
     """The fraction, [] in [0, 1], of ys that lie in the manifold of xs: how real a sample is.
 
     Args:
@@ -89,11 +78,10 @@ def precision(xs: Array, ys: Array, *, k: int = 3, chunk: int = 256) -> Array:
     """
     xs, ys = _check("precision", xs, ys, k)
     radii = _radii(xs, k, chunk)
-    inside = _rows(lambda y: jnp.any(_squares(y, xs) <= radii), ys, chunk)
-    return jnp.mean(inside.astype(xs.dtype))
+    return jnp.mean((held(ys, xs, radii, chunk) > 0).astype(xs.dtype))
 
 
-def recall(xs: Array, ys: Array, *, k: int = 3, chunk: int = 256) -> Array:
+def recall(xs: Array, ys: Array, *, k: int = 3, chunk: int = 512) -> Array:
     """The fraction, [] in [0, 1], of xs that lie in the manifold of ys: how much a sample covers.
 
     Args:
@@ -109,7 +97,7 @@ def recall(xs: Array, ys: Array, *, k: int = 3, chunk: int = 256) -> Array:
     return precision(ys, xs, k=k, chunk=chunk)
 
 
-def density(xs: Array, ys: Array, *, k: int = 5, chunk: int = 256) -> Array:
+def density(xs: Array, ys: Array, *, k: int = 5, chunk: int = 512) -> Array:
     """How many balls around xs hold a point of ys, on average, over k: [] >= 0, 1 on equal laws.
 
     Unlike precision it is not fooled by one outlier among xs, whose ball is wide.
@@ -126,11 +114,10 @@ def density(xs: Array, ys: Array, *, k: int = 5, chunk: int = 256) -> Array:
     """
     xs, ys = _check("density", xs, ys, k)
     radii = _radii(xs, k, chunk)
-    count = lambda y: jnp.sum((_squares(y, xs) <= radii).astype(xs.dtype))
-    return jnp.mean(_rows(count, ys, chunk)) / k
+    return jnp.mean(held(ys, xs, radii, chunk).astype(xs.dtype)) / k
 
 
-def coverage(xs: Array, ys: Array, *, k: int = 5, chunk: int = 256) -> Array:
+def coverage(xs: Array, ys: Array, *, k: int = 5, chunk: int = 512) -> Array:
     """The fraction, [] in [0, 1], of balls around xs that hold at least one point of ys.
 
     Args:
@@ -145,5 +132,5 @@ def coverage(xs: Array, ys: Array, *, k: int = 5, chunk: int = 256) -> Array:
     """
     xs, ys = _check("coverage", xs, ys, k)
     radii = _radii(xs, k, chunk)
-    closest = _rows(lambda x: jnp.min(_squares(x, ys)), xs, chunk)
+    closest = smallest(xs, ys, 1, chunk)[0][:, 0]
     return jnp.mean((closest <= radii).astype(xs.dtype))
