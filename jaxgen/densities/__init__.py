@@ -3,7 +3,9 @@ nats.
 
 Door: a mixture record (`gaussian`, `gaussian_mixture`, `low_rank_mixture`), and what is exact about
 it under any linear process: `marginal`, `denoiser`, `posterior_components`, `posterior_covariance`;
-score and velocity follow from the denoiser. `relative_score` is that of any log-density.
+score and velocity follow from the denoiser. `relative_score` is that of any log-density. Angles and
+directions: `von_mises` on circles and tori, `von_mises_fisher` on spheres, with entropy,
+divergence and maximum-likelihood fit.
 """
 
 from jaxgen.densities._centred import centred_normal
@@ -23,6 +25,19 @@ from jaxgen.densities._mixture import (
 )
 from jaxgen.densities._relative import hermite_noise, relative_score
 from jaxgen.densities._subspaces import deciding_denoiser, subspace_distance
+from jaxgen.densities._von_mises import (
+    von_mises,
+    von_mises_divergence,
+    von_mises_entropy,
+    von_mises_fit,
+    von_mises_mixture,
+)
+from jaxgen.densities._von_mises_fisher import (
+    von_mises_fisher,
+    von_mises_fisher_divergence,
+    von_mises_fisher_entropy,
+    von_mises_fisher_fit,
+)
 
 __all__ = [
     "GaussianMixture",
@@ -44,4 +59,13 @@ __all__ = [
     "relative_score",
     "student_t",
     "subspace_distance",
+    "von_mises",
+    "von_mises_divergence",
+    "von_mises_entropy",
+    "von_mises_fisher",
+    "von_mises_fisher_divergence",
+    "von_mises_fisher_entropy",
+    "von_mises_fisher_fit",
+    "von_mises_fit",
+    "von_mises_mixture",
 ]
