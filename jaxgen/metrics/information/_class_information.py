@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxgen.metrics._clouds import finite
 from jaxgen.metrics._mmd import Estimate
-from jaxgen.metrics.information._points import mean_of
+from jaxgen.metrics.information._points import finite, mean_of
 
 Array = jax.Array
 
@@ -39,12 +39,12 @@ def _check(where, probs, labels, num_classes):
         raise ValueError(f"{where}: probs must be of a floating dtype; got {probs.dtype}")
     finite(where, "probs", probs)
     if not isinstance(probs, jax.core.Tracer):
-        worst = float(jnp.max(jnp.abs(jnp.sum(probs, axis=1) - 1)))
-        if worst > 1e-3 or bool(jnp.any(probs < 0)):
+        known = np.asarray(probs)
+        worst = float(np.max(np.abs(np.sum(known, axis=1) - 1)))
+        if worst > 1e-3 or np.any(known < 0):
             raise ValueError(f"{where}: rows of probs must be probabilities; got a sum off {worst}")
-    if not isinstance(labels, jax.core.Tracer) and not bool(
-        jnp.all((labels >= 0) & (labels < num_classes))
-    ):
+    known = None if isinstance(labels, jax.core.Tracer) else np.asarray(labels)
+    if known is not None and not np.all((known >= 0) & (known < num_classes)):
         raise ValueError(f"{where}: labels must lie in 0 .. {num_classes - 1}; got {labels}")
     return probs, labels
 

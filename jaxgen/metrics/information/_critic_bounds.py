@@ -20,9 +20,8 @@ Sources: Poole et al. 2019, arXiv:1905.06922, section 2 (NWJ, InfoNCE); Belghazi
 import jax
 import jax.numpy as jnp
 
-from jaxgen.metrics._clouds import finite
 from jaxgen.metrics._mmd import Estimate
-from jaxgen.metrics.information._points import mean_of, positive
+from jaxgen.metrics.information._points import finite, mean_of, positive
 
 Array = jax.Array
 

@@ -1,7 +1,8 @@
 """Entropies and informations of Gaussians in closed form, from a covariance.
 
-Variances are first scaled to one, then widened by 16 d eps: a singular covariance has a finite
-value (that of the same law with that much noise) and finite gradients, at a cost of as many digits.
+Variances are first scaled to one, then widened by 256 eps: a singular covariance has a finite value
+(that of the same law with that much noise, to a few parts in a hundred) and finite gradients, and a
+regular one of condition c is right to 256 c eps.
 
 Source: Cover and Thomas 2006, theorem 8.4.1 and section 8.5.
 """
@@ -9,7 +10,7 @@ Source: Cover and Thomas 2006, theorem 8.4.1 and section 8.5.
 import jax
 import jax.numpy as jnp
 
-from jaxgen.metrics._clouds import finite
+from jaxgen.metrics.information._points import finite
 
 Array = jax.Array
 
@@ -34,7 +35,7 @@ def _log_det(cov):
     scale = jnp.sqrt(variance)
     unit = cov / (scale[:, None] * scale[None, :])
     unit = unit - jnp.diag(jnp.diagonal(unit)) + jnp.eye(d, dtype=cov.dtype)
-    chol = jnp.linalg.cholesky(unit + 16 * d * info.eps * jnp.eye(d, dtype=cov.dtype))
+    chol = jnp.linalg.cholesky(unit + 256 * info.eps * jnp.eye(d, dtype=cov.dtype))
     return 2 * jnp.sum(jnp.log(jnp.diagonal(chol))) + jnp.sum(jnp.log(variance))
 
 

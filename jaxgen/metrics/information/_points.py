@@ -2,11 +2,21 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxgen.metrics._clouds import finite
 from jaxgen.metrics._mmd import Estimate
 
 Array = jax.Array
+
+
+def finite(where: str, name: str, x: Array) -> None:
+    """Nothing; raises ValueError when x [...] is concrete and holds a nan or an infinity."""
+    if isinstance(x, jax.core.Tracer):
+        return
+    # In NumPy: inside a jitted function JAX would trace the check of a concrete array.
+    bad = int(np.sum(~np.isfinite(np.asarray(x))))
+    if bad:
+        raise ValueError(f"{where}: {name} must be finite; got {bad} nan or infinite of {x.size}")
 
 
 def points(where: str, name: str, xs: Array, *, least: int = 2) -> Array:
@@ -59,7 +69,7 @@ def positive(where: str, name: str, number: Array) -> None:
     """Nothing; raises ValueError unless every entry of a concrete number is positive, finite."""
     if isinstance(number, jax.core.Tracer):
         return
-    if not bool(jnp.all((jnp.asarray(number) > 0) & jnp.isfinite(jnp.asarray(number)))):
+    if not np.all((np.asarray(number) > 0) & np.isfinite(np.asarray(number))):
         raise ValueError(f"{where}: {name} must be positive and finite; got {number}")
 
 

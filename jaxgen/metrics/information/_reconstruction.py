@@ -9,11 +9,10 @@ Source: Rodríguez-Gálvez et al. 2023, arXiv:2307.10907, section 3.
 import jax
 import jax.numpy as jnp
 
-from jaxgen.metrics._clouds import finite
 from jaxgen.metrics._mmd import Estimate
 from jaxgen.metrics.information._kde import kde_bandwidth, kde_left_out
 from jaxgen.metrics.information._neighbour_entropy import entropy_terms
-from jaxgen.metrics.information._points import mean_of, neighbours, points, positive
+from jaxgen.metrics.information._points import finite, mean_of, neighbours, points, positive
 
 Array = jax.Array
 
