@@ -8,13 +8,26 @@ squared Fréchet distance, W_p^p. `kernel_distance` returns an Estimate (value, 
 `nearest` an index and a distance for each point.
 
 Rooms within: `calibration` (probabilities against outcomes), `currents` (probability currents of
-stochastic equations), `importance` (several expectations from one sample), `outliers` (density
-scores) and `weighted` (distances to a simulator whose points carry weights).
+stochastic equations), `importance` (several expectations from one sample), `mmd` (discrepancies
+with standard errors, in linear time, of weighted points), `outliers` (density scores), `stein` (a
+sample against a score), `transport` (plans and what they give), `two_sample` (tests) and `weighted` (distances to a simulator whose points
+carry weights).
 
 Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
 """
 
-from jaxgen.metrics import calibration, currents, importance, information, outliers, weighted
+from jaxgen.metrics import (
+    calibration,
+    currents,
+    importance,
+    information,
+    mmd,
+    outliers,
+    stein,
+    transport,
+    two_sample,
+    weighted,
+)
 from jaxgen.metrics._energy import energy_distance
 from jaxgen.metrics._gaussian import frechet, gaussian_distance
 from jaxgen.metrics._gaussian_forms import (
@@ -51,11 +64,15 @@ __all__ = [
     "gaussian_mmd2",
     "gaussian_sliced",
     "kernel_distance",
+    "mmd",
     "mmd2",
+    "stein",
+    "two_sample",
     "nearest",
     "precision",
     "recall",
     "sliced_wasserstein",
+    "transport",
     "sliced_wasserstein_estimate",
     "wasserstein_1d",
     "weighted",
