@@ -19,6 +19,7 @@ Bad input raises ValueError where it can be seen: shapes always, values when the
 from jaxgen.metrics import (
     calibration,
     currents,
+    diversity,
     importance,
     information,
     mmd,
@@ -54,6 +55,7 @@ __all__ = [
     "Nearest",
     "coverage",
     "density",
+    "diversity",
     "energy_distance",
     "frechet",
     "gaussian_distance",
