@@ -3,8 +3,9 @@
 The door's signature is `f(*numbers) -> kernel`, and `kernel(x [*event], y [*event]) -> []` reads
 one pair. A kernel is a pytree of its numbers, so it crosses `jit`, `vmap` and `grad` as an
 argument. `add`, `multiply` and `scale` make kernels of kernels, `median_bandwidth` reads a
-bandwidth from points. `gram(kernel, xs, ys)` makes the matrix of all pairs; `row_means`,
-`weighted_sums`, `quadratic` and `moments` sum over it without ever holding it.
+bandwidth from points, `stein` makes a kernel of points with scores. `gram(kernel, xs, ys)` makes
+the matrix of all pairs; `row_means`, `weighted_sums`, `quadratic` and `moments` sum over it without
+ever holding it.
 """
 
 from jaxgen.kernels._algebra import add, multiply, scale
@@ -20,6 +21,7 @@ from jaxgen.kernels._radial import (
     rational_quadratic,
     rbf,
 )
+from jaxgen.kernels._stein import stein
 
 __all__ = [
     "Moments",
@@ -39,5 +41,6 @@ __all__ = [
     "rbf",
     "row_means",
     "scale",
+    "stein",
     "weighted_sums",
 ]
