@@ -29,14 +29,14 @@ def test_the_test_is_mann_whitney(chunk):
 
 
 def test_copies_are_found_and_fresh_samples_are_not():
-    training, held_out, fresh = cloud(13, 100, 2, 2), cloud(14, 100, 2, 2), cloud(15, 100, 2, 2)
-    noise = 0.01 * jax.random.normal(jax.random.key(0), (20, 2, 2))
-    copied = fresh.at[:20].set(training[:20] + noise)
+    training, held_out, fresh = (cloud(seed, 200, 2, 2) for seed in (13, 14, 15))
+    noise = 0.01 * jax.random.normal(jax.random.key(0), (60, 2, 2))
+    copied = fresh.at[:60].set(training[:60] + noise)
     assert copying_test(training, held_out, fresh).p_value > 0.05
-    assert copying_test(training, held_out, copied).p_value < 1e-3
+    assert copying_test(training, held_out, copied).p_value < 1e-4
     clean, found = copy_rate(training, held_out, fresh), copy_rate(training, held_out, copied)
     assert abs(clean.value - 0.5) < 2 * clean.standard_error
-    assert found.value > clean.value + 0.05
+    assert found.value > 0.5 + 3 * found.standard_error
     assert copy_rate(training, held_out, training).value == 1
     assert copy_rate(training, held_out, held_out).value == 0
 
@@ -54,7 +54,7 @@ def null(number, n, m, k):
 
 
 def test_calibrated_on_fresh_samples():
-    number, (n, m, k) = 1500, (30, 20, 25)
+    number, (n, m, k) = 1500, (30, 20, 60)
     test, rate = null(number, n, m, k)
     for level in (0.01, 0.05, 0.3):
         error = np.sqrt(level * (1 - level) / number)
@@ -62,8 +62,8 @@ def test_calibrated_on_fresh_samples():
     spread = rate.value.std()
     assert abs(rate.value.mean() - n / (n + m)) < 5 * spread / np.sqrt(number)
     honest = np.sqrt(np.mean(rate.standard_error**2)) / spread
-    assert 1 < honest < 2  # the binomial error alone would be too small
-    assert np.sqrt(n * m / (n + m) ** 2 / k) < 0.8 * spread
+    assert 0.93 < honest < 1.07
+    assert np.sqrt(n * m / (n + m) ** 2 / k) < 0.85 * spread  # a binomial error is too small
 
 
 def test_equal_points():
@@ -72,7 +72,8 @@ def test_equal_points():
     assert (got.z, got.p_value, got.closer) == (0, 0.5, 0.5)
     assert got.z.dtype == jnp.float32
     rate = copy_rate(same, same, same)
-    assert (rate.value, rate.standard_error) == (0.5, 0)
+    assert rate.value == 0.5
+    assert jnp.isfinite(rate.standard_error)
 
 
 def test_bad_input():
