@@ -58,6 +58,8 @@ from jaxgen.metrics.information._neighbour_entropy import entropy_knn, mi_knn, n
 from jaxgen.metrics.information._reconstruction import (
     entropy_reconstruction,
     gaussian_reconstruction,
+    vmf_left_out,
+    vmf_reconstruction,
 )
 from jaxgen.metrics.information._regimes import KdeRegimes, kde_regimes, kde_tail_index
 
@@ -104,5 +106,7 @@ __all__ = [
     "pca",
     "predict_representation",
     "smile",
+    "vmf_left_out",
+    "vmf_reconstruction",
     "waypoints",
 ]
