@@ -5,11 +5,11 @@
 The power of a test on a large sample grows with its statistic over the statistic's own deviation
 where the laws differ. `power_objective` is that ratio of MMD², `multi_population_objective` that of
 MMD² without its term E k(y, y'): where ys are a mixture of several populations, maximising this
-term pulls the populations together in features at the price of variance, and their laws need not look
-alike for the two samples to differ. Its deviation is the smaller one where E k(X, y) varies less
-over y than E k(Y', y) - E k(X, y) does: populations apart from x, not among its points. The proxy
-is no distance: it is not 0 on equal laws. The test itself is the ordinary one, `permutation_test`
-with the learned kernel on points it was not learned from.
+term pulls the populations together in features at the price of variance, and their laws need not
+look alike for the two samples to differ. Its deviation is the smaller one where E k(X, y) varies
+less over y than E k(Y', y) - E k(X, y) does: populations apart from x, not among its points. The
+proxy is no distance: it is not 0 on equal laws. The test itself is the ordinary one,
+`permutation_test` with the learned kernel on points it was not learned from.
 
 With h_x(x) = E k(x, X') - E k(x, Y) and h_y(y) = E k(Y', y) - E k(X, y), the delta method for
 U-statistics gives n m / (n + m) times the variance of MMD² as close to
