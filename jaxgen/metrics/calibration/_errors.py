@@ -54,6 +54,8 @@ def calibration_error(
             where the gap is about one of them, none far above), where the plug-in is over by up to
             0.80. Both may be negative, and give 0 for a bin of fewer than two.
 
+    Choose bins so wide that the gaps that matter exceed their standard deviation: in narrower ones
+    the plug-in of norm 1 counts noise and its debiased form misses gaps, while norm 2 stays right.
     Neither sees errors that cancel within a bin. Empty bins count nothing. The standard error is
     that of this bin structure, to leading order in n.
     Raises ValueError on bad probabilities, outcomes or a wrong name.
