@@ -42,8 +42,9 @@ def unbiased(
 ) -> Estimate:
     """The unbiased squared MMD and its standard error, an Estimate of two [].
 
-    The error holds where the laws differ and where they are equal (there the value's law is not
-    normal: for a p-value use `two_sample.permutation_test`). All points equal: 0 and 0.
+    The error holds where the laws differ. Where they are equal its square is too large by a third
+    on average, and the value's law is not normal: for a p-value use `two_sample.permutation_test`.
+    All points equal: 0 and 0.
 
     Args:
         xs: [n, *event], n >= 4.

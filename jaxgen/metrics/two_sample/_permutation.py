@@ -100,8 +100,9 @@ def permutation_test(
     keys = jax.random.split(key, num_permutations)
     order = jax.vmap(lambda k: jax.random.permutation(k, zs.shape[0]))(keys)
     if kernel is not None:
-        sides = jnp.concatenate([jnp.arange(zs.shape[0])[None], order]) < n
-        values, slack = _on_deals(kernel, zs, n, sides.T.astype(zs.dtype), estimator, chunk)
+        orders = jnp.concatenate([jnp.arange(zs.shape[0])[None], order])
+        sides = jax.vmap(lambda p: jnp.zeros(p.shape, zs.dtype).at[p[:n]].set(1))(orders)
+        values, slack = _on_deals(kernel, zs, n, sides.T, estimator, chunk)
         seen, null = values[0], values[1:]
     else:
         seen = statistic(xs, ys)
