@@ -2,8 +2,12 @@
 
 from types import ModuleType
 
+from experiments.metrics import _calibration
+
 # name: its module in this folder, one line a room
-MODULES: dict[str, ModuleType] = {}
+MODULES: dict[str, ModuleType] = {
+    "calibration": _calibration,
+}
 
 ROOMS = {name: (module.ESTIMATORS, module.STUDIES) for name, module in MODULES.items()}
 STUDIES = {each.name: each for _, studies in ROOMS.values() for each in studies}
