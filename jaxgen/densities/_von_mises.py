@@ -153,6 +153,7 @@ def _event(name, mean, kappa):
 
 
 def _logdensity(mean, kappa, x):
+    x = floating(x)
     mean, kappa = mean.astype(x.dtype), kappa.astype(x.dtype)
     away = 2 * jnp.sin((x - mean) / 2) ** 2
     return -jnp.sum(kappa * away + log_iv_normalised(0, kappa) + LOG_CIRCLE)

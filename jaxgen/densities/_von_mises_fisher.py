@@ -133,6 +133,7 @@ def _log_surface(d):
 
 
 def _logdensity(mean, kappa, x):
+    x = floating(x)
     mean, kappa = mean.astype(x.dtype), kappa.astype(x.dtype)
     d = mean.shape[0]
     away = jnp.sum((x - mean) ** 2) / 2

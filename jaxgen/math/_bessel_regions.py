@@ -80,13 +80,18 @@ def leading(v, x):
 def debye_factor(sign, v, x):
     """What exp(+-radius -+ v asinh(v / x)) must be multiplied by, [...], for I (sign 1) or K (-1).
 
-    Terms u_k(p) / v^k, p = v / S, are written as q_k(p^2) / S^k, so that v = 0 is nothing special.
+    Terms u_k(p) / v^k, p = v / S, are written as q_k(p^2) / S^k, so that v = 0 is nothing special;
+    None says that it is 0 and saves the polynomials.
     Source: DLMF 10.41.3, 10.41.4.
     """
-    t = 1 / radius(v, x)
-    p2 = (v * t) ** 2
     rows = tables.debye(plan_of(x.dtype).debye)
-    total = polynomial([polynomial(row, p2) for row in rows], sign * t)
+    if v is None:
+        t = 1 / x
+        total = polynomial([row[0] for row in rows], sign * t)
+    else:
+        t = 1 / radius(v, x)
+        p2 = (v * t) ** 2
+        total = polynomial([polynomial(row, p2) for row in rows], sign * t)
     return total * jnp.sqrt(t) * (0.3989422804014327 if sign > 0 else 1.2533141373155003)
 
 
@@ -94,21 +99,6 @@ def _reciprocal_gamma(m, terms):
     """The even and odd parts [...] of 1 / Gamma(1 + mu), odd divided by mu, at m = mu^2 <= 1/4."""
     even = polynomial(tables.RECIPROCAL_GAMMA_EVEN[:terms], m)
     return even, polynomial(tables.RECIPROCAL_GAMMA_ODD[:terms], m)
-
-
-def series(v, x):
-    """Gamma(v + 1) (2 / x)^v I_v(x) [...] by its power series, as one quotient of sums of positive
-    terms; x below the plan's argument.
-
-    Source: DLMF 10.25.2.
-    """
-    plan = plan_of(x.dtype)
-    quarter = (x / 2) ** 2 * plan.scale
-    above, below = jnp.ones_like(x), jnp.ones_like(x)
-    for k in range(plan.series, 0, -1):
-        following = below * (k * plan.scale * (v + k))
-        above, below = following + quarter * above, following
-    return above / below
 
 
 def series_factor(v, x):
@@ -123,7 +113,12 @@ def series_factor(v, x):
     gamma = 1 / (even + mu * odd)
     for k in range(1, int(plan.order + 0.5) + 1):
         gamma = jnp.where(k <= n, gamma * (mu + k), gamma)
-    return series(v, x) / gamma
+    quarter = (x / 2) ** 2 * plan.scale
+    above, below = jnp.ones_like(x), jnp.ones_like(x)
+    for k in range(plan.series, 0, -1):
+        following = below * (k * plan.scale * (v + k))
+        above, below = following + quarter * above, following
+    return above / (below * gamma)
 
 
 def _sinhc(sigma, large):

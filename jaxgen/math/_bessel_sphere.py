@@ -7,11 +7,9 @@ E exp(x t) = Gamma(v + 1) (2 / x)^v I_v(x), and its logarithmic derivative is I_
 
 import functools
 import math
-import operator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxgen.math import _bessel_regions as regions
 
@@ -45,10 +43,10 @@ def iv_ratio(v: float, x: Array, *, complement: bool = False) -> Array:
 
 def _prepared(name, v, x):
     try:
-        number = float(operator.index(v)) if isinstance(v, int | np.integer) else float(v)
-    except TypeError:
+        number = float(v)
+    except (TypeError, ValueError, jax.errors.ConcretizationTypeError):
         number = math.nan
-    if isinstance(v, jax.core.Tracer) or not 0 <= number < math.inf:
+    if not 0 <= number < math.inf:
         raise ValueError(f"math.{name}: v must be one Python number, at least 0; got {v}")
     x = jnp.asarray(x)
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(float)
@@ -64,28 +62,44 @@ def _log_gamma_rest(v):
     return math.log(2 * math.pi * v) / 2 + sum(c * v ** -(2 * k + 1) for k, c in enumerate(series))
 
 
+def _series(v, x):
+    """Gamma(v + 1) (2 / x)^v I_v(x) [...], a polynomial in x^2 whose coefficients v fixes."""
+    coefficients = [1.0]
+    for k in range(1, regions.plan_of(x.dtype).series + 1):
+        coefficients.append(coefficients[-1] / (4 * k * (v + k)))
+    return regions.polynomial(coefficients, x**2)
+
+
+def _debye(v, x):
+    """The factor of Debye's expansion [...]; at v = 0 its polynomials are their first numbers."""
+    return regions.debye_factor(1, jnp.full_like(x, v) if v else None, x)
+
+
+def _radius(v, x):
+    return regions.radius(jnp.full_like(x, v), x) if v else x
+
+
 def _regions(v, x, near_fn, far_fn):
     """near_fn of small x where v is small, else far_fn; a large v has no near region at all."""
     plan = regions.plan_of(x.dtype)
     if v >= plan.order:
-        return far_fn(jnp.full_like(x, v), x)
+        return far_fn(x)
     near = x < plan.argument
     x_near, x_far = jnp.where(near, x, 1), jnp.where(near, plan.argument, x)
-    order = jnp.full_like(x, v)
-    return jnp.where(near, near_fn(order, x_near), far_fn(order, x_far))
+    return jnp.where(near, near_fn(x_near), far_fn(x_far))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _log_normalised(v, x):
     rest = _log_gamma_rest(v)
 
-    def far(order, x):
-        s = regions.radius(order, x)
-        below = -x * ((order + order**2 / (s + x)) / (s + order))
-        power = v * jnp.log1p((x / (s + order)) * (x / (2 * v))) if v else 0
-        return below - power + rest + jnp.log(regions.debye_factor(1, order, x))
+    def far(x):
+        s = _radius(v, x)
+        below = -x * ((v + v**2 / (s + x)) / (s + v))
+        power = v * jnp.log1p((x / (s + v)) * (x / (2 * v))) if v else 0
+        return below - power + rest + jnp.log(_debye(v, x))
 
-    value = _regions(v, x, lambda order, x: jnp.log(regions.series(order, x)) - x, far)
+    value = _regions(v, x, lambda x: jnp.log(_series(v, x)) - x, far)
     return jnp.where(x >= 0, value, jnp.nan)
 
 
@@ -100,41 +114,37 @@ def _log_slope(fn, x):
 
 
 def _plain_ratio(v, x):
-    def near(order, x):
-        return _log_slope(lambda x: regions.series(order, x), x)
+    def far(x):
+        return x / (_radius(v, x) + v) + _log_slope(functools.partial(_debye, v), x)
 
-    def far(order, x):
-        slope = _log_slope(lambda x: regions.debye_factor(1, order, x), x)
-        return x / (regions.radius(order, x) + order) + slope
-
-    return jnp.where(x >= 0, _regions(v, x, near, far), jnp.nan)
+    value = _regions(v, x, functools.partial(_log_slope, functools.partial(_series, v)), far)
+    return jnp.where(x >= 0, value, jnp.nan)
 
 
 def _plain_complement(v, x):
-    def near(order, x):
-        return 1 - _log_slope(lambda x: regions.series(order, x), x)
+    def near(x):
+        return 1 - _log_slope(functools.partial(_series, v), x)
 
-    def far(order, x):
-        slope = _log_slope(lambda x: regions.debye_factor(1, order, x), x)
-        s = regions.radius(order, x)
-        return (order + order**2 / (s + x)) / (s + order) - slope
+    def far(x):
+        s, slope = _radius(v, x), _log_slope(functools.partial(_debye, v), x)
+        return (v + v**2 / (s + x)) / (s + v) - slope
 
     return jnp.where(x >= 0, _regions(v, x, near, far), jnp.nan)
 
 
-def _ruled(fn, sign):
-    """fn with the derivative of sign times the complement, accurate everywhere, taken forwards, so
-    that reverse mode keeps one number a value.
-    """
-    outer = jax.custom_jvp(fn, nondiff_argnums=(0,))
-
-    @outer.defjvp
-    def rule(v, primals, tangents):
-        ones = (jnp.ones_like(primals[0]),)
-        _, slope = jax.jvp(functools.partial(_plain_complement, v), primals, ones)
-        return outer(v, *primals), sign * slope * tangents[0]
-
-    return outer
+_complement = jax.custom_jvp(_plain_complement, nondiff_argnums=(0,))
+_ratio = jax.custom_jvp(_plain_ratio, nondiff_argnums=(0,))
 
 
-_ratio, _complement = _ruled(_plain_ratio, -1), _ruled(_plain_complement, 1)
+@_complement.defjvp
+def _complement_jvp(v, primals, tangents):
+    # Taken forwards, so that reverse mode keeps one number a value.
+    ones = (jnp.ones_like(primals[0]),)
+    value, slope = jax.jvp(functools.partial(_plain_complement, v), primals, ones)
+    return value, slope * tangents[0]
+
+
+@_ratio.defjvp
+def _ratio_jvp(v, primals, tangents):
+    # That of the complement, which is accurate everywhere.
+    return _ratio(v, *primals), -_complement_jvp(v, primals, tangents)[1]
