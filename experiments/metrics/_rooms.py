@@ -2,11 +2,15 @@
 
 from types import ModuleType
 
-from experiments.metrics import _calibration
+from experiments.metrics import _calibration, _collapse, _importance, _two_sample, _weighted
 
 # name: its module in this folder, one line a room
 MODULES: dict[str, ModuleType] = {
     "calibration": _calibration,
+    "collapse": _collapse,
+    "importance": _importance,
+    "two_sample": _two_sample,
+    "weighted": _weighted,
 }
 
 ROOMS = {name: (module.ESTIMATORS, module.STUDIES) for name, module in MODULES.items()}
