@@ -46,7 +46,7 @@ def slope(sizes, errors, repeats):
 
 def rate_rows(smoke, seed):
     """Rows over dimensions, ways and numbers of directions L: error, and its slope in L."""
-    found, repeats = [], 8 if smoke else 64
+    found, repeats = [], 8 if smoke else 40
     with jax.debug_key_reuse(False):
         for d in (2,) if smoke else (2, 3, 8):
             sizes = (16, 64) if smoke else (160, 640, 2560) if d == 8 else (16, 64, 256, 1024)
@@ -101,7 +101,7 @@ def rate_figure(path, found):
     picture.savefig(path, dpi=110)
 
 
-def clouds(name, n=300):
+def clouds(name, n=150):
     """An anisotropic pair in eight dimensions, the second turned and moved, [n, 8] each."""
     rng, d = np.random.RandomState(0), 8
     turn = np.linalg.qr(rng.randn(d, d))[0]
@@ -117,7 +117,7 @@ def clouds(name, n=300):
 
 def control_rows(smoke, seed):
     """Rows over pairs and ways at 100 directions: variance, and that of the plain mean over it."""
-    found, number, repeats = [], 100, 16 if smoke else 300
+    found, number, repeats = [], 100, 16 if smoke else 200
     names = ("means close", "means far") if smoke else ("means close", "means apart", "means far")
     pairs = {name: clouds(name) for name in (*names, *(() if smoke else ("clusters",)))}
     pairs["translation"] = clouds("means apart")[0], clouds("means apart")[0] + 1.0
@@ -168,7 +168,7 @@ def control_figure(path, found):
     axes.set_yscale("log")
     axes.set_xticks(np.arange(len(pairs)), pairs)
     axes.set_ylabel("variance of the plain mean over this one's")
-    axes.set_title("100 directions, two clouds of 300 points in eight dimensions", fontsize=10)
+    axes.set_title("100 directions, two clouds of 150 points in eight dimensions", fontsize=10)
     axes.legend(fontsize=8)
     picture.tight_layout()
     picture.savefig(path, dpi=110)

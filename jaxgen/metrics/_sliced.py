@@ -40,9 +40,8 @@ def _weighted_line(xs, ys, weights, p):
     to_x, to_y = (jnp.cumsum(w[order]) for w, order in zip(weights, orders, strict=True))
     ends = jnp.sort(jnp.concatenate([to_x, to_y]))
     length = jnp.diff(ends, prepend=jnp.zeros(1, ends.dtype))
-    middle = ends - length / 2  # inside a step of both, whatever the rounding of equal ends
-    i = jnp.minimum(jnp.searchsorted(to_x, middle), xs.shape[0] - 1)
-    j = jnp.minimum(jnp.searchsorted(to_y, middle), ys.shape[0] - 1)
+    i = jnp.minimum(jnp.searchsorted(to_x, ends), xs.shape[0] - 1)
+    j = jnp.minimum(jnp.searchsorted(to_y, ends), ys.shape[0] - 1)
     return jnp.sum(length * jnp.abs(xs[i] - ys[j]) ** p)
 
 

@@ -110,7 +110,9 @@ def test_every_kind_is_unbiased(d, p):
 def test_split_coefficients_are_unbiased(control):
     xs, ys = skew(2, 8, 3), skew(3, 8, 3, 0.8)
     exact = sliced(jax.random.key(9), xs, ys, num_projections=20_000, directions="quasi")
-    options = {"num_projections": 24, "control": control, "split": True}
+    # Few directions: coefficients from the same ones would show.
+    number = 24 if control == "harmonics" else 6
+    options = {"num_projections": number, "control": control, "split": True}
     for kind in ("independent", "quasi"):
         values = many(xs, ys, 1000, directions=kind, **options)
         assert abs(values.mean() - exact) < 5 * values.std() / np.sqrt(1000) + 1e-4 * exact
@@ -148,7 +150,7 @@ def test_quasi_directions_converge_faster_than_chance(d):
         ({"directions": "orthogonal"}, 0.9),
         ({"directions": "quasi"}, 0.8),
         pytest.param({"control": "upper"}, 0.9, marks=pytest.mark.slow),
-        ({"control": "harmonics", "degree": 2}, 0.8),
+        ({"control": "harmonics", "degree": 2}, 0.92),
         pytest.param({"control": "lower", "split": True}, 0.9, marks=pytest.mark.slow),
     ],
     ids=str,
