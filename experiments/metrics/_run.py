@@ -31,12 +31,12 @@ def run(argv) -> None:
     (folder / "kept").mkdir(parents=True, exist_ok=True)
     with jax.enable_x64(True):
         if settings.estimators and not settings.only:
-            estimators(settings, folder)
+            all_estimators(settings, folder)
         for name in (settings.only,) if settings.only else settings.studies:
             study(STUDIES[name], settings, folder)
 
 
-def estimators(settings, folder):
+def all_estimators(settings, folder):
     """estimators.csv and estimators.png: every estimator of the rooms asked for."""
     todo = [(room, each) for room in settings.rooms for each in ROOMS[room][0]]
     if not todo:
