@@ -113,7 +113,7 @@ def test_information_of_normals_at_a_fixed_bandwidth():
 @pytest.mark.slow
 def test_information_of_normals_nears_the_truth_from_below():
     off = []
-    for n in (250, 1000, 4000):
+    for n in (250, 700, 2000):
         got = mi_kde(*related(7, n, 0.75))
         off.append(0.413339 - float(got.value))
     assert abs(off[2]) < 5 * got.standard_error
