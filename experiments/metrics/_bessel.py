@@ -222,6 +222,7 @@ def speed_figure(path, rows):
     axes.barh(labels, [row["times faster"] for row in rows])
     axes.axvline(5, color="black", linewidth=1)
     axes.set_xscale("log")
+    axes.set_xlim(left=1)
     axes.set_xlabel("times faster than scipy (ive, kve and a logarithm), a value; the line is 5")
     axes.tick_params(axis="y", labelsize=6)
     figure.tight_layout()
