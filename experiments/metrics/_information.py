@@ -338,7 +338,10 @@ def compression_figure(path, rows):
                 capsize=2,
                 label=name,
             )
-        axes.set_ylim(-2, 1.6 * most)
+        if code == "none":
+            axes.set_yscale("symlog", linthresh=5)
+        else:
+            axes.set_ylim(-2, 1.4 * most)
         axes.set_title(f"{kind}, {code}, loses {shown[0]['lost variance']:.1%}", fontsize=9)
         axes.set_xlabel("true information, nats", fontsize=8)
         axes.set_ylabel("estimate (bars: 5 s.e.)", fontsize=8)
@@ -543,8 +546,9 @@ def layers_figure(path, rows):
 STUDIES = (
     Study(
         "information_compression",
-        "Of images made from a few coordinates, information is estimated near its truth after an "
-        "injective compression to that many numbers, and not from pixels.",
+        "Of images made from a few coordinates, weighted neighbours find the information after an "
+        "autoencoder to that many numbers; entropies of pixels say nothing, PCA that folds loses, "
+        "and counted neighbours (KSG) do on pixels what they do on codes: too little above 2 nats.",
         compression_rows,
         compression_figure,
     ),

@@ -2,13 +2,21 @@
 
 from types import ModuleType
 
-from experiments.metrics import _calibration, _collapse, _importance, _two_sample, _weighted
+from experiments.metrics import (
+    _calibration,
+    _collapse,
+    _importance,
+    _information,
+    _two_sample,
+    _weighted,
+)
 
 # name: its module in this folder, one line a room
 MODULES: dict[str, ModuleType] = {
     "calibration": _calibration,
     "collapse": _collapse,
     "importance": _importance,
+    "information": _information,
     "two_sample": _two_sample,
     "weighted": _weighted,
 }
