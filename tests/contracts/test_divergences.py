@@ -84,7 +84,11 @@ def test_the_list_is_the_door():
         assert inspect.Parameter.VAR_POSITIONAL not in kinds
 
 
-@pytest.mark.parametrize("name", DOOR)
+SLOW = ("dense_laplacian_chunked", "biharmonic", "dense_biharmonic", "mixed", "directional")
+NAMES = [pytest.param(n, marks=pytest.mark.slow if n in SLOW else []) for n in DOOR]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_divergence_of_a_score_in_each_way(name):
     """Value and truth; the dtype of the point; one trace for a batch of points."""
     fn, estimator, exact = DOOR[name]

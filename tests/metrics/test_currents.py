@@ -137,7 +137,10 @@ def textbook_drift(spread):
     return drift
 
 
-@pytest.mark.parametrize("kind", SPREADS)
+@pytest.mark.parametrize(
+    "kind",
+    [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("scalar", "diagonal")), "matrix"],
+)
 def test_the_current_where_diffusion_depends_on_place(kind):
     spread = SPREADS[kind]
     drift = textbook_drift(spread)
@@ -165,6 +168,7 @@ def test_the_current_where_diffusion_depends_on_place(kind):
     assert float(production.value) > 20 * float(scale)
 
 
+@pytest.mark.slow
 def test_the_residual_takes_probes():
     drift = textbook_drift(SPREADS["scalar"])
     probes = jax.random.rademacher(jax.random.key(3), (4000, 2), float)

@@ -142,7 +142,7 @@ def _newton(log_partition, start, mean):
         tried = natural[None] + shrink[:, None] * move[None]
         now, then = gain(natural), jax.vmap(gain)(tried)
         slack = 10 * eps * (1 + jnp.abs(now))
-        good = jnp.isfinite(then) & (then >= now + 0.1 * shrink * decrement - slack)
+        good = then >= now + 0.1 * shrink * decrement - slack  # never where A is infinite or nan
         best = jnp.where(jnp.any(good), jnp.argmax(good), 0)
         return count + 1, tried[best], decrement
 
