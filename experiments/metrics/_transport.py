@@ -145,7 +145,7 @@ def race(smoke, seed):
 
 
 def race_figure(path, lines):
-    """Marginal error against wall time, a panel a problem."""
+    """Marginal error against time, a panel a problem."""
     cases = list(dict.fromkeys((line["problem"], line["eta"]) for line in lines))
     columns = min(3, len(cases))
     picture = Figure(figsize=(3.6 * columns, 2.9 * -(-len(cases) // columns)))
@@ -164,7 +164,7 @@ def race_figure(path, lines):
                 if of[-1]["newton"]:
                     steps += f" + {of[-1]['newton']} Newton"
                 axes.loglog(
-                    [line["seconds"] for line in of],
+                    [line["cpu seconds"] for line in of],
                     [max(line["error"], 1e-13) for line in of],
                     look,
                     markersize=3,
@@ -172,7 +172,7 @@ def race_figure(path, lines):
                 )
         axes.axhline(GOAL, color="k", linewidth=0.5, linestyle=":")
         axes.set_title(f"{problem}, cost / epsilon up to {eta}", fontsize=8)
-        axes.set_xlabel("seconds", fontsize=7)
+        axes.set_xlabel("CPU seconds (less noisy than wall)", fontsize=7)
         axes.set_ylabel("marginal error", fontsize=7)
         axes.tick_params(labelsize=6)
         axes.legend(fontsize=5.5)

@@ -54,8 +54,8 @@ def sinkhorn_divergence(
     value = lambda u, v, of_u, of_v: (
         solver(cost_matrix(u, v, cost), of_u, of_v, epsilon=epsilon, **options).value
     )
-    own = value(xs, xs, a, a) + value(ys, ys, b, b)
-    return value(xs, ys, a, b) - own / 2
+    cross = value(xs, ys, a, b)
+    return cross - (value(xs, xs, a, a) + value(ys, ys, b, b)) / 2
 
 
 def gaussian_entropic(

@@ -206,12 +206,18 @@ def newton(
     first = jnp.where(error < LOOSE, epsilon_, start_of(cost_, epsilon_, decay))
     # A warm start from a far smaller epsilon than `first` would mislead it.
     begin = jnp.where((error < LOOSE) | (initial is not None), warm, g)
-    s = _follow(
-        *held, begin, first, tolerance, jnp.where(slow, max_newton, 0), (decay, retained, keep)
-    )
+    fields = ("g", "error", "now", "newton", "failed", "cg", "sparse")
+
+    def follow(_):
+        s = _follow(*held, begin, first, tolerance, max_newton, (decay, retained, keep))
+        return {name: s[name] for name in fields}
+
+    zero = jnp.zeros((), jnp.int32)
+    idle = {"g": warm, "error": error, "now": epsilon_}
+    idle |= dict.fromkeys(fields[3:], zero)
+    s = jax.lax.cond(slow, follow, lambda _: idle, None)
     solved = slow & (s["error"] <= tolerance) & (s["now"] <= epsilon_)
-    g = jnp.where(slow, s["g"], warm)
     rest = jnp.where(solved | (error <= tolerance), 0, max_iterations - k - s["failed"])
-    g, _, _, more = iterate(*held, g, tolerance, rest)
+    g, _, _, more = iterate(*held, s["g"], tolerance, rest)
     info = Info(error, solved, k + s["failed"] + more, s["newton"], s["cg"], s["sparse"], ~solved)
     return coupling(*problem[:4], g, tolerance, info)
