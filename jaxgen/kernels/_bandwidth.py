@@ -38,5 +38,5 @@ def median_bandwidth(xs: Array, ys: Array | None = None, *, most: int = 1000) ->
     if n > most:
         xs = xs[np.arange(most) * n // most]
     upper = jnp.triu_indices(xs.shape[0], 1)
-    median = jnp.sqrt(jnp.median(squares(xs, xs)[upper]))
+    median = jnp.median(jnp.sqrt(squares(xs, xs)[upper]))
     return jnp.where(median > 0, median, 1)

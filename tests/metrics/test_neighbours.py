@@ -97,3 +97,33 @@ def test_bad_input():
         metrics.recall(xs, xs[:3], k=3)
     with pytest.raises(ValueError, match=r"nearest: .* one event shape"):
         metrics.nearest(xs, xs[:, :1])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_ties_and_near_copies_are_those_of_differences(dtype):
+    # Steps of 1e-3 at 300 are lost in an expanded square of float32; differences keep them.
+    rng = np.random.RandomState(3)
+    ys = jnp.asarray(rng.randint(0, 3, (300, 20)) * (rng.rand(300, 1) < 0.1) * 2.0**-10, dtype)
+    ys = ys + jnp.asarray(300.0 * (np.arange(300)[:, None] % 2), dtype)
+    xs = ys[::-2] + jnp.asarray(2.0**-12, dtype)
+    square = np.sum((np.asarray(xs)[:, None] - np.asarray(ys)[None]) ** 2, axis=-1)
+    got = nearest(xs, ys, chunk=40)
+    np.testing.assert_array_equal(got.index, square.argmin(axis=1))  # the first of many ties
+    np.testing.assert_allclose(got.distance, np.sqrt(square.min(axis=1)), rtol=1e-6)
+    reach = np.sort(np.sum((np.asarray(ys)[:, None] - np.asarray(ys)[None]) ** 2, -1), axis=1)[:, 4]
+    held = reach[:, None] >= square.T
+    np.testing.assert_allclose(density(ys, xs, k=4, chunk=64), held.sum() / 4 / len(xs), rtol=1e-6)
+    np.testing.assert_allclose(precision(ys, xs, k=4, chunk=64), held.any(0).mean(), rtol=1e-6)
+    np.testing.assert_allclose(coverage(ys, xs, k=4), held.any(1).mean(), rtol=1e-6)
+
+
+def test_the_distance_has_a_slope_and_a_copy_none():
+    xs, ys = cloud(10, 6, 3), cloud(11, 9, 3)
+    ys = ys.at[4].set(xs[2])
+    slope = jax.jit(jax.grad(lambda x: metrics.nearest(x, ys).distance.sum()))(xs)
+    index = nearest(xs, ys).index
+    away = xs - ys[index]
+    length = jnp.linalg.norm(away, axis=1, keepdims=True)
+    np.testing.assert_allclose(slope, away / jnp.where(length > 0, length, 1), atol=1e-12)
+    assert index[2] == 4
+    np.testing.assert_array_equal(slope[2], 0)
