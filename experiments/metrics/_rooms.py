@@ -5,6 +5,8 @@ from types import ModuleType
 from experiments.metrics import (
     _calibration,
     _collapse,
+    _currents,
+    _derivatives,
     _importance,
     _information,
     _two_sample,
@@ -15,6 +17,8 @@ from experiments.metrics import (
 MODULES: dict[str, ModuleType] = {
     "calibration": _calibration,
     "collapse": _collapse,
+    "currents": _currents,
+    "derivatives": _derivatives,
     "importance": _importance,
     "information": _information,
     "two_sample": _two_sample,
