@@ -9,6 +9,7 @@ from experiments.metrics import (
     _derivatives,
     _importance,
     _information,
+    _transport,
     _two_sample,
     _weighted,
 )
@@ -21,6 +22,7 @@ MODULES: dict[str, ModuleType] = {
     "derivatives": _derivatives,
     "importance": _importance,
     "information": _information,
+    "transport": _transport,
     "two_sample": _two_sample,
     "weighted": _weighted,
 }
