@@ -132,12 +132,12 @@ def von_mises_mixture(log_weights: Array, means: Array, concentrations: Array) -
 
 
 def _check_concentration(name, kappa):
-    if not isinstance(kappa, jax.core.Tracer) and not bool(
-        jnp.all((kappa >= 0) & (kappa < np.inf))
-    ):
+    if isinstance(kappa, jax.core.Tracer):
+        return
+    numbers = np.asarray(kappa)
+    if not np.all((numbers >= 0) & (numbers < np.inf)):
         raise ValueError(
-            f"densities.{name}: the concentration must be finite and at least 0; got "
-            f"{np.asarray(kappa)}"
+            f"densities.{name}: the concentration must be finite and at least 0; got {numbers}"
         )
 
 
