@@ -554,9 +554,9 @@ STUDIES = (
     ),
     Study(
         "information_bounds",
-        "At the optimal critic NWJ and Donsker-Varadhan meet the truth while it is small, InfoNCE "
-        "stops at log n, clipping trades noise for bias, and the entropy-and-reconstruction bound "
-        "does neither.",
+        "At the optimal critic NWJ is unbiased with noise that grows, Donsker-Varadhan drifts above "
+        "the truth, InfoNCE stops at log n, clipping (SMILE) trades noise for an excess, and the "
+        "entropy-and-reconstruction bound with the true conditional does none of it.",
         bounds_rows,
         bounds_figure,
     ),
