@@ -521,7 +521,7 @@ def layers_rows(smoke, seed):
 
 
 def layers_figure(path, rows):
-    """Information against the layer's scale; the constant layer is left of the axis break."""
+    """Information against the layer's scale; the constant layer is in the table only."""
     figure = Figure(figsize=(6.2, 4.0))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(1, 1, 1)
@@ -555,7 +555,7 @@ STUDIES = (
     Study(
         "information_bounds",
         "At the optimal critic NWJ is unbiased with noise that grows, Donsker-Varadhan drifts above "
-        "the truth, InfoNCE stops at log n, clipping (SMILE) trades noise for an excess, and the "
+        "the truth, InfoNCE stops at log n, clipping (SMILE) trades noise for excess, and the "
         "entropy-and-reconstruction bound with the true conditional does none of it.",
         bounds_rows,
         bounds_figure,
