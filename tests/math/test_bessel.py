@@ -57,7 +57,7 @@ def few():
     pairs = [(v, x) for v in (0.0, 0.5, 3.0, 1e5) for x in (1e-6, 1.0, 1e6)]
     pairs += [(v, v * ZERO) for v in (3.0, 40.0, 2e3, 1e5)]  # where the logarithm vanishes
     pairs += [(v, v) for v in (2.5, 13.0, 1e3)]
-    pairs += [(v + d, 5.0) for v in ENDS_V for d in (-1e-3, 0.0)]
+    pairs += [(v + d, 0.68 * v) for v in ENDS_V for d in (-1e-3, 0.0)]  # the worst of Debye
     pairs += [(2.3, x + d) for x in ENDS_X for d in (-1e-3, 0.0)]
     pairs += list(zip(r.uniform(0, 20, 20), np.exp(r.uniform(-4, 4, 20)), strict=True))
     return np.asarray(pairs, np.float32).astype(float)
