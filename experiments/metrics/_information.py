@@ -110,10 +110,11 @@ def _jensen_truth(d):
 NORMAL, PAIR = "N(0, I)", "normals of correlation 0.75"
 CRITIC = f"{PAIR}, the optimal critic"
 SIZES = (100, 400, 1600)
+SHORT = (50, 200, 800)  # where a bandwidth is searched
 
 
-def _line(name, case, estimate, truth, dims=(1,), **options):
-    return Estimator(f"metrics.information.{name}", case, estimate, truth, SIZES, dims, **options)
+def _line(name, case, estimate, truth, dims=(1,), sizes=SIZES, **options):
+    return Estimator(f"metrics.information.{name}", case, estimate, truth, sizes, dims, **options)
 
 
 _entropy, _mutual = (lambda d: d * UNIT), (lambda d: d * EACH)
@@ -127,7 +128,7 @@ ESTIMATORS = (
         (2, 16),
         repeats=24,
     ),
-    _line("entropy_kde", NORMAL, _of(information.entropy_kde), _entropy, (1, 2), repeats=8),
+    _line("entropy_kde", NORMAL, _of(information.entropy_kde), _entropy, (1, 2), SHORT, repeats=8),
     _line(
         "entropy_discrete",
         "d symbols",
@@ -152,7 +153,7 @@ ESTIMATORS = (
         repeats=24,
     ),
     _line("mi_knn", PAIR, _between(information.mi_knn), _mutual, (1, 4), repeats=24),
-    _line("mi_kde", PAIR, _between(information.mi_kde), _mutual, (1, 2), repeats=8),
+    _line("mi_kde", PAIR, _between(information.mi_kde), _mutual, (1, 2), SHORT, repeats=8),
     _line("mi_binned", PAIR, _between(information.mi_binned, bins=8), _mutual, (1,), repeats=24),
     _line(
         "mi_sliced",
@@ -183,6 +184,7 @@ ESTIMATORS = (
         _reconstructed,
         _mutual,
         (1, 2),
+        SHORT,
         repeats=8,
     ),
     _line("cmi_classes", "d classes, half of the outputs sure", _classes, _class_truth, (3, 10)),
@@ -554,8 +556,8 @@ STUDIES = (
     ),
     Study(
         "information_bounds",
-        "At the optimal critic NWJ is unbiased with noise that grows, Donsker-Varadhan drifts above "
-        "the truth, InfoNCE stops at log n, clipping (SMILE) trades noise for excess, and the "
+        "At the optimal critic NWJ is unbiased with noise that grows, Donsker-Varadhan drifts "
+        "above the truth, InfoNCE stops at log n, clipping (SMILE) trades noise for excess; the "
         "entropy-and-reconstruction bound with the true conditional does none of it.",
         bounds_rows,
         bounds_figure,
