@@ -376,8 +376,9 @@ STUDIES = (
     Study(
         "derivative_scaling",
         "Random directions find a Laplacian in 10,000 dimensions and a biharmonic in 100 to one "
-        "percent a thousand times faster and in a thirtieth of the memory of nested derivatives: "
-        "so where one probe is off by little, as with a boundary factor; the table shows where.",
+        "percent a thousand times faster and in a thirtieth of the memory of nested derivatives, "
+        "where one probe is off by little, as with a boundary factor; a bare random network, whose "
+        "curvatures cancel, needs more probes than it has dimensions.",
         scaling_rows,
         scaling_figure,
     ),

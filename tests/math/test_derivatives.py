@@ -209,6 +209,24 @@ def test_a_generator_and_a_weighted_operator():
     assert float(found) == pytest.approx(float(truth), rel=1e-10)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("d", "order"), [(10_000, 2), (100, 4)])
+def test_many_dimensions_are_unbiased(d, order):
+    """Σ a_k sin(1 + w_k . x): Laplacian -Σ a_k |w_k|² sin, biharmonic Σ a_k |w_k|⁴ sin."""
+    rows = normals(9, 64, d) / d**0.5
+    heights, x = jnp.linspace(0.5, 2.0, 64), normals(10, d)
+    fn = lambda x: heights @ jnp.sin(1.0 + rows @ x)
+    sines, square = jnp.sin(1.0 + rows @ x), jnp.sum(rows**2, 1)
+    exact = float((-1) ** (order // 2) * heights @ (sines * square ** (order // 2)))
+    if order == 2:
+        estimator = derivatives.dense_laplacian(signs(11, 2000, d), chunk=100)
+    else:
+        estimator = derivatives.dense_biharmonic(normals(11, 40_000, d), chunk=1000)
+    mean, error = means(jax.jit(estimator, static_argnums=0)(fn, x)[1])
+    assert abs(mean - exact) < 5 * error
+    assert error < 0.02 * abs(exact)
+
+
 def test_one_probe_of_zeros_is_finite():
     found = derivatives.dense_biharmonic(jnp.zeros((2, D)))(quartic, X)[1]
     np.testing.assert_array_equal(found, 0)
