@@ -75,6 +75,12 @@ def test_bins_hold_equally_many():
             assert np.all(np.diff(codes[group].ravel()[order]) >= 0)
 
 
+def test_bins_are_quantiles_of_the_distinct_values():
+    xs = jnp.array([0.0, 0, 0, 0, 0, 0, 1, 2, 3])
+    codes = information.equal_count_bins(xs, 4)
+    np.testing.assert_array_equal(codes, [0, 0, 0, 0, 0, 0, 1, 2, 3])
+
+
 def fixed_bins(ts, bins=30):
     """What does not follow the data: bins of one width over [-1, 1]."""
     return entropy_discrete(jnp.clip(jnp.floor((ts + 1) / 2 * bins), 0, bins - 1)).value
