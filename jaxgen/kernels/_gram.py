@@ -152,7 +152,7 @@ def quadratic(
 
 
 class Moments(NamedTuple):
-    """What one pass over a Gram matrix [n, m] leaves."""
+    """What one pass over a Gram matrix [n, m] leaves. Source: definition."""
 
     rows: Array  # [n], the mean of every row
     columns: Array  # [m], the mean of every column

@@ -133,6 +133,20 @@ def test_the_matrix_is_the_kernel_on_every_pair(name, d):
     assert np.linalg.eigvalsh(own).min() > -1e-12 * np.abs(own).max()
 
 
+def test_matern_slopes():
+    # Order 5/2, a² = 5 q: the profile's own two derivatives in q = |x - y|² are
+    # -5/6 (1 + a) exp(-a) and 25/12 exp(-a); order 3/2, a² = 3 q: -3/2 exp(-a).
+    q = jnp.array([0.0, 0.2, 1.7])
+    slope = lambda order: jax.vmap(jax.grad(kernels.matern(order).profile))
+    curve = jax.vmap(jax.grad(jax.grad(kernels.matern(2.5).profile)))
+    a, b = jnp.sqrt(5 * q), jnp.sqrt(3 * q)
+    np.testing.assert_allclose(slope(2.5)(q), -5 / 6 * (1 + a) * jnp.exp(-a), rtol=1e-13)
+    np.testing.assert_allclose(curve(q), 25 / 12 * jnp.exp(-a), rtol=1e-13)
+    np.testing.assert_allclose(slope(1.5)(q), -1.5 * jnp.exp(-b), rtol=1e-13)
+    near = (kernels.matern(2.5).profile(q[1:] + 1e-6) - kernels.matern(2.5).profile(q[1:])) / 1e-6
+    np.testing.assert_allclose(slope(2.5)(q[1:]), near, rtol=1e-5)
+
+
 def test_far_from_the_origin_in_float32():
     # 1000 in every axis: the square of a point is 2e7, one distance 40; centring keeps them apart.
     exact = cloud(12, 30, 20)
