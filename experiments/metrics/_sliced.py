@@ -169,7 +169,7 @@ def control_figure(path, found):
     axes.set_xticks(np.arange(len(pairs)), pairs)
     axes.set_ylabel("variance of the plain mean over this one's")
     axes.set_title("100 directions, two clouds of 150 points in eight dimensions", fontsize=10)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     picture.tight_layout()
     picture.savefig(path, dpi=110)
 
