@@ -225,6 +225,9 @@ def test_weights_of_zero(name):
     np.testing.assert_allclose(got.plan[kept], plan, atol=1e-11)
     np.testing.assert_allclose(got.cost, np.sum(plan * cost[kept]), rtol=1e-10)
     np.testing.assert_allclose(jnp.sum(got.plan), jnp.sum(got.plan[kept]), rtol=1e-14)
+    sharp = SOLVED[name](cost, a, b, 0.002)  # Newton does not see absent columns
+    mean = np.sum(a[:, None] * np.exp((sharp.f[:, None] - cost) / 0.002), axis=0)
+    np.testing.assert_allclose(sharp.g, -0.002 * np.log(mean), atol=1e-12)
     # The potential of an absent point: what a grain of mass there would be charged.
     grain = lambda h: SOLVED[name](cost, (1 - h) * a + h * jnp.eye(N)[2], b, 0.05).value
     np.testing.assert_allclose((grain(1e-6) - grain(0)) / 1e-6, got.f[2] - a @ got.f, rtol=1e-4)
