@@ -79,12 +79,12 @@ def embedding_errors(name, m, repeats, seed):
 def error_rows(smoke, seed):
     """Rows over simulators and numbers of points: embedding errors and their standard errors."""
     found = []
-    repeats = 4 if smoke else 60
+    repeats = 4 if smoke else 40
     for name in list(SIMULATORS)[: 1 if smoke else None]:
-        for m in (8, 16) if smoke else (8, 16, 32, 64, 128):
+        for m in (8, 16) if smoke else (8, 16, 32, 64):
             values = embedding_errors(name, m, repeats, seed)
             plain, ours, even, trust = values.T
-            guarded = np.where(trust > 0.5, ours, plain)
+            guarded = np.where(trust > 0.95, ours, plain)
             row = {"simulator": name, "m": m}
             for label, numbers in (
                 ("plain", plain),
@@ -165,11 +165,11 @@ def accepted(key, m, optimal, data, proposals=200, kept=10):
 
 def recovery_rows(smoke, seed):
     """Rows over tasks, weights and m: root mean squared error of theta and its standard error."""
-    data = THETA + jax.vmap(bend)((jnp.arange(400.0)[:, None] + 0.5) / 400)
+    data = THETA + jax.vmap(bend)((jnp.arange(100.0)[:, None] + 0.5) / 100)
     found = []
-    for task, run, repeats in (("minimum distance", minimiser, 100), ("rejection", accepted, 40)):
+    for task, run, repeats in (("minimum distance", minimiser, 100), ("rejection", accepted, 20)):
         for optimal in (False, True):
-            sizes = (8, 16, 32, 128, 512) if task == "minimum distance" else (8, 16, 32, 64)
+            sizes = (8, 32, 128, 512) if task == "minimum distance" else (8, 32)
             for m in sizes[:1] if smoke else sizes:
                 keys = jax.random.split(jax.random.key(seed + m), 2 if smoke else repeats)
                 one = functools.partial(run, m=m, optimal=optimal, data=data)
