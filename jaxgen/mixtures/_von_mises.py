@@ -104,10 +104,11 @@ def _spread(key, xs, k):
         gaps = 2 * jnp.sin((xs - xs[i][None]) / 2) ** 2
         return jnp.sum(jnp.reshape(gaps, (n, -1)), 1)
 
-    def add(nearest, key):
+    def add(nearest, turn):
+        key = jax.random.fold_in(key_more, turn)
         i = jax.random.categorical(key, jnp.log(nearest + jnp.finfo(xs.dtype).tiny))
         return jnp.minimum(nearest, away(i)), i
 
     first = jax.random.randint(key_first, (), 0, n)
-    _, more = jax.lax.scan(add, away(first), jax.random.split(key_more, k)[1:])
+    _, more = jax.lax.scan(add, away(first), jnp.arange(1, k))
     return xs[jnp.concatenate([first[None], more])]
