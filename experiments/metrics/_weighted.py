@@ -121,6 +121,8 @@ def error_figure(path, rows):
             style = "k:" if label == "guarded" else ".-"
             axes.errorbar(m, [row[label] for row in shown], bars, fmt=style, label=label)
         axes.loglog(m, 0.5 * m**-0.5, color="0.7", linewidth=1)
+        axes.set_xticks(m, [str(each) for each in m])
+        axes.set_xticks([], minor=True)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("simulated points m")
         axes.grid(True, which="both", alpha=0.2)
@@ -205,6 +207,9 @@ def recovery_figure(path, rows):
                 axes.plot(m, spread, ":", label=f"spread of accepted, {label}")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        sizes = sorted({row["m"] for row in rows if row["task"] == task})
+        axes.set_xticks(sizes, [str(each) for each in sizes])
+        axes.set_xticks([], minor=True)
         axes.set_title(task, fontsize=10)
         axes.set_xlabel("simulated points m")
         axes.grid(True, which="both", alpha=0.2)
