@@ -3,12 +3,14 @@
 from types import ModuleType
 
 from experiments.metrics import (
+    _bessel,
     _calibration,
     _collapse,
     _currents,
     _derivatives,
     _importance,
     _information,
+    _pairwise,
     _transport,
     _two_sample,
     _weighted,
@@ -16,12 +18,14 @@ from experiments.metrics import (
 
 # name: its module in this folder, one line a room
 MODULES: dict[str, ModuleType] = {
+    "bessel": _bessel,
     "calibration": _calibration,
     "collapse": _collapse,
     "currents": _currents,
     "derivatives": _derivatives,
     "importance": _importance,
     "information": _information,
+    "pairwise": _pairwise,
     "transport": _transport,
     "two_sample": _two_sample,
     "weighted": _weighted,
