@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from experiments.metrics._study import Estimator, Study
 from jaxgen import data
@@ -175,6 +176,7 @@ def race_figure(path, lines):
         axes.set_xlabel("CPU seconds (less noisy than wall)", fontsize=7)
         axes.set_ylabel("marginal error", fontsize=7)
         axes.tick_params(labelsize=6)
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(fontsize=5.5)
     picture.tight_layout()
     picture.savefig(path, dpi=130)

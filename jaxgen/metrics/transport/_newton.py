@@ -34,7 +34,7 @@ from jaxgen.metrics.transport._sinkhorn import LOOSE, falling, first_guess, iter
 
 Array = jax.Array
 
-WARM = 30  # Sinkhorn iterations before the decision
+WARM = 50  # Sinkhorn iterations before the decision: one block, as in `sinkhorn`
 PATIENCE = 100  # predicted further Sinkhorn iterations that are preferred to Newton
 PRODUCTS = 500  # of conjugate gradients in one step
 REACH = 8.0  # largest change of g in one step, in units of epsilon
@@ -170,7 +170,7 @@ def newton(
     """The entropic transport plan between weights a and b, a Coupling, by Newton on the dual.
 
     The answer and its derivatives are those of `sinkhorn`; where epsilon is small next to the cost
-    it comes several to hundreds of times sooner. 30 Sinkhorn iterations come first; where their
+    it comes several to hundreds of times sooner. Fifty Sinkhorn iterations come first; where their
     rate promises the tolerance in 100 more, or where Newton fails, Sinkhorn finishes, and
     `info.fallback` says so.
 
@@ -183,7 +183,7 @@ def newton(
         max_iterations: Sinkhorn iterations at most, before and after Newton.
         max_newton: Newton steps at most, over all values of epsilon on the way.
         decay: epsilon falls to its value by this factor; 1 starts at epsilon.
-        initial: g [m] to start from, in place of the first 30 Sinkhorn iterations' zeros.
+        initial: g [m] to start from, in place of zeros.
         keep: room for so many entries a row, on average, of a sparsified Hessian; None keeps it
             dense. A step whose Hessian needs more room is solved with the dense one.
         retained: the share of every row's mass that a sparsified Hessian keeps at least.
