@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.base import SamplingAlgorithm
 
+from jaxgen.mcmc._accept import keep_or_take
 from jaxgen.mcmc._checks import is_bad, valid_start
 from jaxgen.mcmc._sites import ONE_HOT, real, sites, valid_sites
 
@@ -149,8 +150,9 @@ def coloured_gibbs(logdensity_fn, values, colours):
 
         order = jnp.arange(len(kinds))
         x, (probs, bad) = jax.lax.scan(body, state.position, order)
-        state = GibbsState(x, logdensity_fn(real(x)))
-        return state, GibbsInfo(order, probs, jnp.any(bad) | is_bad(state.logdensity))
+        new = GibbsState(x, logdensity_fn(real(x)))
+        lost = is_bad(new.logdensity)
+        return keep_or_take(~lost, new, state), GibbsInfo(order, probs, jnp.any(bad) | lost)
 
     return SamplingAlgorithm(init, step)
 

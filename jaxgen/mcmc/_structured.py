@@ -19,7 +19,7 @@ import numpy as np
 from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._accept import keep_or_take
-from jaxgen.mcmc._checks import fraction, is_bad, positive, valid_start
+from jaxgen.mcmc._checks import fraction, positive, valid_start
 from jaxgen.mcmc._langevin import LangevinInfo, euler, noise_like
 
 
@@ -27,6 +27,7 @@ class StructuredState(NamedTuple):
     """Where a structured chain is. Source: definition."""
 
     position: Any  # [*event]
+    safe: Any  # [*event], where the last step with a finite gradient began
     buffer: Any  # [buffer_size, *event], earlier positions
     count: Any  # [], steps taken
 
@@ -49,7 +50,8 @@ def structured(logdensity_fn, dt, groups, *, buffer_size=256, thin=1, keep=None)
         keep: None, m gradients a step for m groups; or in (0, 1], dropout: each group is the
             chain's own with this probability, else the buffer's, and one gradient a step.
 
-    A step that leaves the finite numbers is not taken, and info says is_divergent. Raises
+    Where the gradient is not finite the chain goes back to where it last was, and info says
+    is_divergent. Raises
     ValueError on numbers out of range; `init` on groups that do not fit x, or a log-density that
     is NaN or +inf.
     Source: Alexos, Boyd and Mandt 2022, arXiv 2107.09028.
@@ -71,7 +73,7 @@ def structured(logdensity_fn, dt, groups, *, buffer_size=256, thin=1, keep=None)
             raise ValueError(f"{where}: groups must be at least 0; got {groups}")
         valid_start(where, *jax.value_and_grad(logdensity_fn)(x, *batch))
         buffer = jax.tree.map(lambda a: jnp.broadcast_to(a, (buffer_size, *a.shape)), x)
-        return StructuredState(x, buffer, jnp.zeros((), int))
+        return StructuredState(x, x, buffer, jnp.zeros((), int))
 
     def gradient(key, state, batch):
         """(log-density, drift) of the broken energy at the position."""
@@ -98,15 +100,15 @@ def structured(logdensity_fn, dt, groups, *, buffer_size=256, thin=1, keep=None)
         x = state.position
         value, drift = gradient(key_group, state, batch)
         new = euler(x, drift, noise_like(key_noise, x), dt)
-        finite = ~is_bad(value)
+        finite = jnp.isfinite(value)
         for leaf in jax.tree.leaves(new):
             finite = finite & jnp.all(jnp.isfinite(leaf))
-        new = keep_or_take(finite, new, x)
+        new, safe = keep_or_take(finite, (new, x), (state.safe, state.safe))
         count = state.count + 1
         slot = count // thin % buffer_size
         fill = count % thin == 0
         put = lambda ring, a: ring.at[slot].set(jnp.where(fill, a, ring[slot]))
-        state = StructuredState(new, jax.tree.map(put, state.buffer, new), count)
+        state = StructuredState(new, safe, jax.tree.map(put, state.buffer, safe), count)
         return state, LangevinInfo(~finite)
 
     return SamplingAlgorithm(init, step)

@@ -1,0 +1,446 @@
+"""The mcmc door: f(logdensity_fn, ...) -> SamplingAlgorithm.
+
+A kernel starts at exact draws of the law it should keep and must keep it: the target itself for an
+adjusted kernel; for an unadjusted one on a Gaussian, the Gaussian that it keeps instead, worked out
+from its linear step.
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import blackjax
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import mcmc
+from jaxgen.types import Distribution
+
+MEAN = np.array([1.0, -2.0])
+PRECISION = np.array([[2.0, 0.8], [0.8, 1.0]])
+COV = np.linalg.inv(PRECISION)
+DT = 0.2
+EYE = np.eye(2)
+CHAINS, STEPS = 4000, 25
+
+
+def gaussian(x):
+    away = x - jnp.asarray(MEAN, x.dtype)
+    return -0.5 * away @ jnp.asarray(PRECISION, x.dtype) @ away
+
+
+def stationary(forward, noise):
+    """Covariance of x' = A x + B xi: the S with S = A S A^T + B B^T."""
+    d = len(forward)
+    total = np.eye(d * d) - np.kron(forward, forward)
+    return np.linalg.solve(total, (noise @ noise.T).ravel()).reshape(d, d)
+
+
+def langevin(metric=EYE, precision=PRECISION, shrink=1.0, noise_shrink=1.0):
+    """(mean, covariance) kept by x' = shrink (x - dt M P (x - m)) + sqrt(2 dt) C xi."""
+    factor = np.linalg.cholesky(metric)
+    forward = shrink * (EYE - DT * metric @ precision)
+    cov = stationary(forward, noise_shrink * np.sqrt(2 * DT) * factor)
+    pull = shrink * DT * metric @ PRECISION @ MEAN
+    return np.linalg.solve(EYE - forward, pull), cov
+
+
+class Case(NamedTuple):
+    """A kernel on a law that it keeps."""
+
+    build: Callable  # dtype -> SamplingAlgorithm
+    draw: Callable  # (NumPy generator, n) -> positions, leading axis n
+    check: Callable  # positions -> None, asserts the law
+    trees: bool = False  # crosses a tree {"a": x}: claimed by the kernel
+    start: Callable | None = None  # (algorithm, position, generator keys) -> state
+
+
+def moments(mean, cov):
+    """Asserts mean and second moments within 5 standard errors."""
+
+    def check(x):
+        x = np.asarray(x).reshape(len(x), -1)
+        away = x - mean
+        products = away[:, :, None] * away[:, None, :]
+        for values, truth in ((away, 0 * mean), (products.reshape(len(x), -1), cov.ravel())):
+            error = values.std(0) / np.sqrt(len(x))
+            assert np.all(np.abs(values.mean(0) - truth) < 5 * error), (values.mean(0), truth)
+
+    return check
+
+
+def normal(build, mean=MEAN, cov=COV, trees=True):
+    draw = lambda rng, n: rng.multivariate_normal(mean, cov, n)
+    return Case(build, draw, moments(mean, cov), trees)
+
+
+def tree_logdensity(x):
+    return gaussian(x["a"]) if isinstance(x, dict) else gaussian(x)
+
+
+def as_tree(x, like):
+    return {"a": like} if isinstance(x, dict) else like
+
+
+FACTOR = np.array([[0.8, 0.0], [0.5, 1.1]])
+SMOOTHING = 0.5
+MYULA = np.linalg.inv(PRECISION + EYE / (1 + SMOOTHING))
+
+# A law on 3 sites of 3 values, whose log-density is a polynomial without symmetry.
+VALUES = (0, 1, 2)
+ALL = np.array(list(itertools.product(VALUES, repeat=3)))
+
+
+def polynomial(x):
+    h = jnp.asarray([0.3, -0.5, 0.2], x.dtype)
+    return x @ h + 0.4 * x[0] * x[1] - 0.3 * x[1] * x[2] + 0.1 * x[0] * x[1] * x[2]
+
+
+def affine(x):  # one-hot [3, 3], affine in every site with the others fixed
+    table = jnp.asarray([[0.0, 0.4, -0.3], [0.2, 0.0, 0.5], [-0.6, 0.3, 0.1]], x.dtype)
+    return jnp.sum(table * x) + jnp.sum(x[0] * x[1] * table[2]) + x[1] @ table @ x[2]
+
+
+def frequencies(logdensity_fn, states, build, coded=lambda x: x):
+    """A case on finite states [s, *event], checked by chi square."""
+    logits = np.array([logdensity_fn(jnp.asarray(x, float)) for x in states])
+    probs = np.exp(logits - logits.max())
+    probs = probs / probs.sum()
+    draw = lambda rng, n: states[rng.choice(len(states), n, p=probs)]
+    keys = {np.asarray(x).tobytes(): i for i, x in enumerate(states)}
+
+    def check(x):
+        x = np.asarray(x, states.dtype)
+        counts = np.bincount([keys[one.tobytes()] for one in x], minlength=len(states))
+        expected = len(x) * probs
+        chi2 = np.sum((counts - expected) ** 2 / expected)
+        df = len(states) - 1
+        assert abs(chi2 - df) < 5 * np.sqrt(2 * df), (chi2, df)
+
+    return Case(build, draw, check)
+
+
+HOT = np.eye(3)[ALL]
+PAIRS = np.array([[0, 1], [1, 2]])
+
+
+# Sequences of tokens 0, 1, 2 with end 0 and at most 3 tokens.
+SEQUENCES = np.array([x for x in ALL if all(x[i + 1 :].sum() == 0 for i in range(3) if x[i] == 0)])
+
+
+def quality(x):
+    return 0.7 * jnp.sum(jnp.sin(1.0 + 2.0 * x) * jnp.arange(1.0, 4.0)).astype(float)
+
+
+def next_logits(x, i):
+    before = jnp.where(i > 0, x[jnp.maximum(i - 1, 0)], 3)
+    return jnp.sin(jnp.arange(3.0) * 2.0 + 1.3 * before + i).astype(float)
+
+
+def wide(x):
+    """A Gaussian on the dict {"a": [], "b": [2]}."""
+    a, b = x["a"], x["b"]
+    return -0.5 * (a - 1) ** 2 - 0.5 * jnp.sum((b - a) ** 2)
+
+
+def draw_wide(rng, n):
+    a = 1 + rng.randn(n)
+    return {"a": a, "b": a[:, None] + rng.randn(n, 2)}
+
+
+def check_wide(x):
+    flat = np.concatenate([np.asarray(x["a"])[:, None], np.asarray(x["b"])], 1)
+    cov = np.array([[1, 1, 1], [1, 2, 1], [1, 1, 2.0]])
+    moments(np.ones(3), cov)(flat)
+
+
+def normal_law(mean, scale, shape, dtype):
+    def sample(key):
+        return mean + scale * jax.random.normal(key, shape, dtype)
+
+    return Distribution(sample, lambda x: -0.5 * jnp.sum(((x - mean) / scale) ** 2))
+
+
+def laws(dtype):
+    return {
+        "a": lambda rest: normal_law(jnp.mean(rest["b"]) * 0.7, 1.0, (), dtype),
+        "b": lambda rest: normal_law(rest["a"] + 0.2, 1.2, (2,), dtype),
+    }
+
+
+def steps_of(dtype):
+    return {
+        "a": lambda f, rest: blackjax.rmh(f, lambda k, x: x + jax.random.normal(k, (), x.dtype)),
+        "b": lambda f, rest: mcmc.independent(f, normal_law(rest["a"], 1.5, (2,), dtype)),
+    }
+
+
+def tempered(dtype):
+    walk = lambda f, b: blackjax.rmh(f, lambda k, x: jax.tree.map(_walk(k), x))
+    return mcmc.parallel_tempering(tree_logdensity, walk, (0.3, 0.6, 1.0))
+
+
+def _walk(key):
+    return lambda x: x + jax.random.normal(key, x.shape, x.dtype)
+
+
+def start_tempered(algorithm, x, noise):
+    """Replicas from their own laws: the target's covariance over the exponent."""
+    spread = jnp.asarray(np.linalg.cholesky(COV), noise.dtype)
+    mean = jnp.asarray(MEAN, noise.dtype)
+    hot = [mean + spread @ noise[i] / float(np.sqrt(b)) for i, b in enumerate((0.3, 0.6))]
+    return algorithm.init(None, replicas=jnp.stack([*hot, x]))
+
+
+def level(x, exponent):
+    return exponent.astype(jax.tree.leaves(x)[0].dtype) * tree_logdensity(x)
+
+
+def proposal(dtype):
+    def sample(key):
+        return jnp.asarray([0.8, -1.5], dtype) + jnp.sqrt(jnp.asarray(2.0, dtype)) * (
+            jax.random.normal(key, (2,), dtype)
+        )
+
+    return Distribution(
+        sample, lambda x: -0.25 * jnp.sum((x - jnp.asarray([0.8, -1.5], x.dtype)) ** 2)
+    )
+
+
+def groups(x):
+    return jax.tree.map(lambda a: np.zeros(a.shape, int), x)
+
+
+f = tree_logdensity
+prox = mcmc.prox.quadratic()
+shrink = 1 / (1 + DT)
+pulled = MYULA @ PRECISION @ MEAN
+DOOR: dict[str, Case] = {
+    "ula": normal(lambda dtype: mcmc.ula(f, DT), *langevin()),
+    "preconditioned": normal(
+        lambda dtype: mcmc.preconditioned(f, DT, FACTOR), *langevin(FACTOR @ FACTOR.T), trees=False
+    ),
+    "annealed": normal(
+        lambda dtype: mcmc.annealed(level, (1.0, 1.0), DT, steps=10), *langevin(), trees=True
+    ),
+    "underdamped": normal(lambda dtype: mcmc.underdamped(f, 0.5, friction=1.5)),
+    "myula": normal(
+        lambda dtype: mcmc.myula(f, prox, DT, smoothing=SMOOTHING),
+        pulled,
+        langevin(precision=np.linalg.inv(MYULA))[1],
+    ),
+    "proximal_gradient": normal(
+        lambda dtype: mcmc.proximal_gradient(f, prox, DT),
+        *langevin(shrink=shrink, noise_shrink=shrink),
+    ),
+    "proximal_gradient, noise after": normal(
+        lambda dtype: mcmc.proximal_gradient(f, prox, DT, noise="after"), *langevin(shrink=shrink)
+    ),
+    "structured": normal(
+        lambda dtype: mcmc.structured(f, DT, np.zeros(2, int), buffer_size=4),
+        *langevin(),
+        trees=False,
+    ),
+    "parallel_tempering": normal(tempered, trees=True)._replace(start=start_tempered),
+    "independent": normal(lambda dtype: mcmc.independent(gaussian, proposal(dtype)), trees=False),
+    "within_gibbs": Case(
+        lambda dtype: mcmc.within_gibbs(wide, steps_of(dtype)), draw_wide, check_wide
+    ),
+    "block_proposals": Case(
+        lambda dtype: mcmc.block_proposals(wide, laws(dtype), scan="random"), draw_wide, check_wide
+    ),
+    "gibbs_with_gradients": frequencies(
+        polynomial, ALL, lambda dtype: mcmc.gibbs_with_gradients(polynomial, VALUES)
+    ),
+    "discrete_langevin": frequencies(
+        affine, HOT, lambda dtype: mcmc.discrete_langevin(affine, "one_hot", 0.6)
+    ),
+    "block_gibbs": frequencies(
+        polynomial, ALL, lambda dtype: mcmc.block_gibbs(polynomial, VALUES, blocks=PAIRS)
+    ),
+    "coloured_gibbs": frequencies(
+        affine, HOT, lambda dtype: mcmc.coloured_gibbs(affine, "one_hot", [0, 1, 2])
+    ),
+    "suffix_regeneration": frequencies(
+        quality,
+        SEQUENCES,
+        lambda dtype: mcmc.suffix_regeneration(quality, next_logits, end=0),
+    ),
+}
+# Records, and functions with other signatures: tested in their room.
+OTHER = {"coupled_distances", "private_budget", "private_release"}
+
+
+def positions(case, n, dtype, seed=3):
+    drawn = case.draw(np.random.RandomState(seed), n)  # noqa: NPY002
+
+    def cast(x):
+        return jnp.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None)
+
+    return jax.tree.map(cast, drawn)
+
+
+def start(case, algorithm, x, noise):
+    if case.start is not None:
+        return case.start(algorithm, x, noise)
+    return algorithm.init(x)
+
+
+def run(case, dtype=float, steps=STEPS, kicked=False):
+    """(position, states' noise, key) -> (last position, infos): one chain."""
+    algorithm = case.build(dtype)
+
+    def chain(x, noise, key):
+        state = start(case, algorithm, x, noise)
+        if kicked:  # underdamped: a velocity of its law
+            state = state._replace(velocity=noise[0])
+
+        def body(state, i):
+            state, info = algorithm.step(jax.random.fold_in(key, i), state)
+            return state, info.is_divergent
+
+        state, divergent = jax.lax.scan(body, state, jnp.arange(steps))
+        return state.position, divergent
+
+    return chain
+
+
+def arguments(case, n, dtype):
+    noise = np.random.RandomState(9).randn(n, 2, 2)  # noqa: NPY002
+    return (
+        positions(case, n, dtype),
+        jnp.asarray(noise, dtype),
+        jax.random.split(jax.random.key(5), n),
+    )
+
+
+def test_the_list_is_the_door():
+    values = {name for name in mcmc.__all__ if inspect.isfunction(getattr(mcmc, name))}
+    assert values - OTHER == {name.split(",")[0] for name in DOOR}
+
+
+@pytest.mark.parametrize("name", DOOR)
+def test_the_law_is_kept_in_one_trace(name):
+    case = DOOR[name]
+    chain = run(case, kicked=name == "underdamped")
+    chex.clear_trace_counter()
+    many = jax.jit(jax.vmap(chex.assert_max_traces(chain, n=1)))
+    many(*arguments(case, CHAINS, float))
+    x, divergent = many(*arguments(case, CHAINS, float))
+    assert not np.any(divergent)
+    case.check(x)
+
+
+@pytest.mark.parametrize("name", DOOR)
+@pytest.mark.usefixtures("same_key")
+def test_eager_is_jit_is_vmap(name):
+    case = DOOR[name]
+    algorithm = case.build(float)
+    xs, noise, keys = arguments(case, 2, float)
+
+    def step(x, noise, key):
+        return algorithm.step(key, start(case, algorithm, x, noise))
+
+    first = jax.tree.map(lambda a: a[0], (xs, noise, keys))
+    many = jax.tree.map(lambda a: a[0], jax.jit(jax.vmap(step))(xs, noise, keys))
+    chex.assert_trees_all_close(step(*first), many, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", DOOR)
+@pytest.mark.usefixtures("same_key")
+def test_float32_keeps_its_dtype(name):
+    case = DOOR[name]
+    args = arguments(case, 8, jnp.float32)
+    x, divergent = jax.jit(jax.vmap(run(case, jnp.float32, 5)))(*args)
+    assert jax.tree.map(lambda a: a.dtype, x) == jax.tree.map(lambda a: a.dtype, args[0])
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(x))
+    assert not np.any(divergent)
+
+
+@pytest.mark.parametrize("name", [name for name, case in DOOR.items() if case.trees])
+@pytest.mark.usefixtures("same_key")
+def test_trees_are_crossed(name):
+    algorithm = DOOR[name].build(float)
+    x = jnp.asarray([0.3, -0.4])
+
+    def step(x):
+        return algorithm.step(jax.random.key(2), algorithm.init(x))[0].position
+
+    flat, tree = jax.jit(lambda x: (step(x), step({"a": x})))(x)
+    np.testing.assert_allclose(tree["a"], flat, rtol=1e-12)
+
+
+def ill(value):
+    """A log-density that is `value` wherever one looks."""
+    return lambda x: value + 0 * sum(jnp.sum(a).astype(float) for a in jax.tree.leaves(x))
+
+
+STARTS: dict[str, Any] = {
+    "ula": (lambda g: mcmc.ula(g, 0.1), jnp.ones(2)),
+    "preconditioned": (lambda g: mcmc.preconditioned(g, 0.1, 1.0), jnp.ones(2)),
+    "annealed": (lambda g: mcmc.annealed(lambda x, l: g(x), [1.0], 0.1, steps=1), jnp.ones(2)),
+    "underdamped": (lambda g: mcmc.underdamped(g, 0.1), jnp.ones(2)),
+    "myula": (lambda g: mcmc.myula(g, prox, 0.1, smoothing=1.0), jnp.ones(2)),
+    "proximal_gradient": (lambda g: mcmc.proximal_gradient(g, prox, 0.1), jnp.ones(2)),
+    "structured": (lambda g: mcmc.structured(g, 0.1, np.arange(2)), jnp.ones(2)),
+    "parallel_tempering": (
+        lambda g: mcmc.parallel_tempering(g, lambda h, b: blackjax.mala(h, 0.1), (0.5, 1.0)),
+        jnp.ones(2),
+    ),
+    "independent": (lambda g: mcmc.independent(g, proposal(float)), jnp.ones(2)),
+    "within_gibbs": (
+        lambda g: mcmc.within_gibbs(g, {"a": lambda h, rest: mcmc.ula(h, 0.1)}),
+        {"a": jnp.ones(2)},
+    ),
+    "block_proposals": (
+        lambda g: mcmc.block_proposals(g, {"a": lambda rest: proposal(float)}),
+        {"a": jnp.ones(2)},
+    ),
+    "gibbs_with_gradients": (lambda g: mcmc.gibbs_with_gradients(g, (0, 1)), jnp.ones(2, int)),
+    "discrete_langevin": (lambda g: mcmc.discrete_langevin(g, (0, 1), 0.1), jnp.ones(2, int)),
+    "block_gibbs": (lambda g: mcmc.block_gibbs(g, (0, 1)), jnp.ones(2, int)),
+    "coloured_gibbs": (lambda g: mcmc.coloured_gibbs(g, (0, 1), [0, 1]), jnp.ones(2, int)),
+    "suffix_regeneration": (
+        lambda g: mcmc.suffix_regeneration(g, next_logits, end=0),
+        jnp.asarray([1, 2, 0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_impossible_start_raises(name, value):
+    build, x = STARTS[name]
+    with pytest.raises(ValueError, match=f"mcmc.*{'must' if value else ''}.*got"):
+        build(ill(value)).init(x)
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_wall_of_nan_is_never_crossed(name):
+    """From the one good point all others are NaN: the chain stays, and the steps are counted."""
+    build, x = STARTS[name]
+    home = jax.tree.map(jnp.asarray, x)
+
+    def lone(y):
+        same = [jnp.all(a == b) for a, b in zip(*map(jax.tree.leaves, (y, home)), strict=True)]
+        zero = 0 * sum(jnp.sum(a).astype(float) for a in jax.tree.leaves(y))
+        return jnp.where(jnp.all(jnp.stack(same)), 0.0, jnp.nan) + zero
+
+    algorithm = build(lone)
+
+    def body(state, i):
+        state, info = algorithm.step(jax.random.fold_in(jax.random.key(1), i), state)
+        inner = getattr(info, "blocks", {"": info})
+        return state, jnp.any(jnp.stack([each.is_divergent for each in inner.values()]))
+
+    def run(x):
+        return jax.lax.scan(body, algorithm.init(x), jnp.arange(12))
+
+    state, divergent = jax.jit(run)(x)
+    chex.assert_trees_all_equal(state.position, home)
+    if name != "parallel_tempering":  # there blackjax's kernel rejects, and swaps see good points
+        assert np.any(divergent)
