@@ -236,6 +236,7 @@ def test_orlicz_on_the_line():
     assert got > orlicz(xs, ys, square)
 
 
+@pytest.mark.slow
 def test_orlicz_by_entropic_plans():
     xs, ys = cloud(6, 10, 1), 2 * cloud(7, 10, 1) + 1
     run = jax.jit(functools.partial(transport.orlicz_wasserstein, phi=steep))
@@ -243,6 +244,7 @@ def test_orlicz_by_entropic_plans():
     assert exact * (1 - 1e-6) < got < exact * 1.002
 
 
+@pytest.mark.slow
 def test_slope_of_orlicz():
     xs, ys, towards = cloud(6, 10, 1), 2 * cloud(7, 10, 1) + 1, cloud(8, 10, 1)
     at = jax.jit(lambda s: orlicz(xs + s * towards, ys, steep))

@@ -271,6 +271,7 @@ def test_float32(name):
     np.testing.assert_allclose(got.plan, exact.plan, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x32")
 def test_without_x64():
     cost, a, b = (jnp.asarray(np.asarray(x), jnp.float32) for x in problem())
