@@ -24,6 +24,7 @@ from jaxgen import (
     solvers,
     training,
     types,
+    vi,
 )
 from jaxgen.predictions import as_denoiser, as_field, as_score, rechannel
 from jaxgen.processes import corrupt, data_part, lift, prior
@@ -59,4 +60,5 @@ __all__ = [
     "solvers",
     "training",
     "types",
+    "vi",
 ]
