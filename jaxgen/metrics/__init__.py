@@ -8,11 +8,11 @@ squared Fréchet distance, W_p^p. `kernel_distance` returns an Estimate (value, 
 `nearest` an index and a distance for each point.
 
 Rooms within: `calibration` (probabilities against outcomes), `currents` (probability currents of
-stochastic equations), `importance` (several expectations from one sample), `information` (entropy
-and mutual information), `mmd` (discrepancies with standard errors, in linear time, of weighted
-points), `outliers` (density scores), `stein` (a sample against a score), `transport` (plans and
-what they give), `two_sample` (tests) and `weighted` (distances to a simulator whose points carry
-weights).
+stochastic equations), `diversity` (effective numbers, copies, modes), `importance` (several
+expectations from one sample), `information` (entropy and mutual information), `mmd` (discrepancies
+with standard errors, in linear time, of weighted points), `outliers` (density scores), `stein` (a
+sample against a score), `transport` (plans and what they give), `two_sample` (tests) and `weighted`
+(distances to a simulator whose points carry weights).
 
 Bad input raises ValueError where it can be seen: shapes always, values when they are not traced.
 """
