@@ -2,9 +2,10 @@
 
 Door: `as_denoiser(process, predict, *, kind)` and its siblings take a raw network view predict(z,
 t) -> [*event]; `guidance` maps denoisers to denoisers, and `calibration` repairs them.
+`from_density` makes denoisers of a log-density alone.
 """
 
-from jaxgen.predictions import calibration, guidance
+from jaxgen.predictions import calibration, from_density, guidance
 from jaxgen.predictions._basis import in_basis
 from jaxgen.predictions._centred import in_shape
 from jaxgen.predictions._interacting import interacting
@@ -17,6 +18,7 @@ __all__ = [
     "as_score",
     "calibration",
     "edm",
+    "from_density",
     "guidance",
     "in_basis",
     "in_shape",
