@@ -3,9 +3,16 @@ ts, *, ...) -> log_prob(key, x) -> [].
 
 `flow_ode` is the density of the probability flow, `elbo` a bound, `path_weight` one importance
 weight of the sampler's chain; each has a sibling that reports its terms. `importance` and
-`dequantised` change any log_prob(key, x), and `bits_per_dim` converts at the end.
+`dequantised` change any log_prob(key, x), and `bits_per_dim` converts at the end. `annealed` asks
+for no process: it normalises an energy along a path of exponents, given a kernel.
 """
 
+from jaxgen.likelihoods._annealed import (
+    AnnealedTerms,
+    annealed,
+    annealed_reverse,
+    annealed_terms,
+)
 from jaxgen.likelihoods._bits import bits_per_dim
 from jaxgen.likelihoods._decoders import discretised_decoder, gaussian_decoder
 from jaxgen.likelihoods._dequantised import dequantised
@@ -28,6 +35,7 @@ from jaxgen.likelihoods._nonlinear import (
 from jaxgen.likelihoods._schedule import Schedule, schedule_loss
 
 __all__ = [
+    "AnnealedTerms",
     "BoundTerms",
     "ChangeTerms",
     "ElboIntegrands",
@@ -35,6 +43,9 @@ __all__ = [
     "FlowTerms",
     "ImportanceTerms",
     "Schedule",
+    "annealed",
+    "annealed_reverse",
+    "annealed_terms",
     "bits_per_dim",
     "dequantised",
     "discretised_decoder",
