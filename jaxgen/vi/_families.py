@@ -4,6 +4,8 @@ Starts are drawn, so that the parts of a mixture differ: a mean from N(0, spread
 standard deviation `scale` in every direction.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from jaxgen.flows import as_distribution
 from jaxgen.math import is_concrete
 from jaxgen.vi._family import Family
 
-_LOG_2PI = float(np.log(2 * np.pi))
+_LOG_2PI = math.log(2 * math.pi)
 
 
 def _positive(where, **numbers):
@@ -94,7 +96,7 @@ def low_rank_gaussian(d, rank, *, spread=1.0, scale=1.0):
         key_mean, key_factor = jax.random.split(key)
         mean = spread * jax.random.normal(key_mean, (d,))
         # Not zero: there the gradient of the factor vanishes.
-        factor = 0.1 * scale / np.sqrt(rank) * jax.random.normal(key_factor, (d, rank))
+        factor = 0.1 * scale / math.sqrt(rank) * jax.random.normal(key_factor, (d, rank))
         log_scale = jnp.broadcast_to(jnp.log(jnp.asarray(scale, mean.dtype)), (d,))
         return {"mean": mean, "log_scale": log_scale, "factor": factor}
 

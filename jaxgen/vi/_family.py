@@ -1,5 +1,6 @@
 """Families of laws to choose from, and the bound that chooses."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ def elbo(logdensity_fn, family, *, draws=1, landing=False, importance=False):
     def loss_fn(params, key):
         log_weights, log_ratios = jax.vmap(one, (None, 0))(params, jax.random.split(key, draws))
         if importance:
-            return jnp.log(draws) - jax.nn.logsumexp(log_weights + log_ratios)
+            return math.log(draws) - jax.nn.logsumexp(log_weights + log_ratios)
         return -jnp.sum(jnp.exp(log_weights) * log_ratios) / draws
 
     return loss_fn

@@ -8,6 +8,7 @@ point whatever dt. Source: Diao, Balasubramanian, Chewi and Salim 2023, arXiv 23
 1 and (with draws) 2; the backward step is their equation 6, derived again here.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +34,7 @@ class ForwardBackwardInfo(NamedTuple):
     gradient_norm: Any  # [], of the Bures-Wasserstein gradient of the KL: 0 at the optimum
     gradients: int  # evaluations of grad V in this step
     hessians: int  # evaluations of hess V [d, d] in this step
-    is_divergent: Any  # [], bool: the step was not finite, and was not taken
+    is_divergent: Any  # [], bool: E log p or the step was not finite, and it was not taken
 
 
 def forward_backward(
@@ -81,10 +82,11 @@ def forward_backward(
             unravel(half_mean.astype(mean.dtype)), _backward(state.cov, hessian, dt)
         )
         log_det = jnp.sum(jnp.log(jnp.diagonal(root)))
-        elbo = log_det + mean.size * (1 + np.log(2 * np.pi)) / 2 - value
+        elbo = log_det + mean.size * (1 + math.log(2 * math.pi)) / 2 - value
         spread = hessian @ root - _inverse_transpose(root)
         norm = jnp.sqrt(jnp.sum(slope**2) + jnp.sum(spread**2))
         fine = jnp.all(jnp.isfinite(half_mean)) & jnp.all(jnp.isfinite(new.cov))
+        fine = fine & jnp.isfinite(value)
         kept = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, state)
         hessians = count if curvature == "hessian" else 0
         return kept, ForwardBackwardInfo(elbo, norm, count, hessians, ~fine)
