@@ -95,7 +95,8 @@ def test_effective_draws_tell_a_lost_start():
     lost = from_density.effective_draws(process, logdensity_fn, eps)(z, 0.9)
     variance = jnp.array([11.24, *(15 * [1.0])])
     kept = from_density.effective_draws(process, logdensity_fn, eps, guess=(0.0, variance))(z, 0.9)
-    assert lost < 3 and kept > 200, (lost, kept)
+    assert lost < 3, (lost, kept)
+    assert kept > 200, (lost, kept)
 
 
 @pytest.mark.parametrize("adjusted", [True, False])
@@ -150,7 +151,8 @@ def test_gaussian_fit_of_a_linear_inverse_problem():
             key, target, np.zeros(10), np.eye(10), draws=10000, rounds=10
         )
     )(jax.random.key(0))
-    assert fit.exponent == 1 and fit.effective_draws > 8000
+    assert fit.exponent == 1
+    assert fit.effective_draws > 8000
     assert np.linalg.norm(fit.mean - mean) < 0.05 * np.linalg.norm(mean)
     assert np.linalg.norm(fit.cov - cov) < 0.05 * np.linalg.norm(cov)
 
@@ -163,7 +165,8 @@ def test_float32_and_lost_draws_stay_finite():
     broken = lambda x: jnp.where(x[0] > 0, jnp.nan, -jnp.sum(x**2))
     for logdensity_fn in (nowhere, broken):
         found = from_density.importance(process, logdensity_fn, eps)(jnp.ones(2), 0.5)
-        assert found.dtype == jnp.float32 and jnp.all(jnp.isfinite(found))
+        assert found.dtype == jnp.float32
+        assert jnp.all(jnp.isfinite(found))
 
 
 def test_wrong_input():
