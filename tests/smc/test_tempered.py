@@ -99,7 +99,7 @@ def test_a_diffusion_prior_inside_blackjax():
 
     law = densities.gaussian_mixture([0.3, 0.7], [[-1.5, 0.0], [1.0, 0.5]], [0.2, 0.3])
     process = processes.scalar.vp()
-    ts = grids.power(process, 12, t_min=0.01)
+    ts = grids.power(process, 48, t_min=0.01)
     log_prob = likelihoods.flow_ode(process, densities.denoiser(law, process), ts)
     score = jax.grad(densities.distribution(law).logdensity)  # a network's, at the last stop
 
@@ -113,18 +113,18 @@ def test_a_diffusion_prior_inside_blackjax():
 
     likelihood = lambda x: jax.scipy.stats.norm.logpdf(0.2, x[0], 0.5)
     algorithm = smc.tempered(prior, likelihood, lambda f, b: blackjax.mala(f, 0.1), moves=2)
-    keys = jax.random.split(jax.random.key(1), 1500)
+    keys = jax.random.split(jax.random.key(1), 600)
     start = jax.vmap(densities.distribution(law).sample)(keys)
     state, _ = jax.jit(lambda key: smc.run(key, algorithm, start))(jax.random.key(2))
     parts = norm.pdf(0.2, [-1.5, 1.0], np.sqrt([0.45, 0.55])) * [0.3, 0.7]
-    assert abs(state.log_normaliser - np.log(parts.sum())) < 0.1
+    assert abs(state.log_normaliser - np.log(parts.sum())) < 0.15
     left = jnp.sum(state.weights * (state.particles[:, 0] < -0.25))
     means = np.array([-1.5, 1.0]) + np.array([0.2, 0.3]) * (0.2 - np.array([-1.5, 1.0])) / (
         np.array([0.2, 0.3]) + 0.25
     )
     spread = np.sqrt(1 / (1 / np.array([0.2, 0.3]) + 4))
     exact = parts @ norm.cdf(-0.25, means, spread) / parts.sum()
-    assert abs(left - exact) < 0.06, (left, exact)
+    assert abs(left - exact) < 0.08, (left, exact)
 
 
 @pytest.mark.usefixtures("x32", "same_key")
