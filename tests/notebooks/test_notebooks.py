@@ -46,8 +46,8 @@ def test_notebook_runs(notebook):
     run(code_of(notebook))
 
 
-def test_there_are_six_lessons():
-    assert len(NOTEBOOKS) == 6
+def test_there_are_seven_lessons():
+    assert len(NOTEBOOKS) == 7
 
 
 def test_readme_code_runs_as_written():

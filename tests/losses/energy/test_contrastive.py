@@ -51,9 +51,9 @@ def test_bias_falls_with_the_steps():
     key_data, key_model, key_run = jax.random.split(jax.random.key(0), 3)
     xs = exact_draws(key_data, DATA)
     bias, errors = [], []
-    for steps in (1, 3, 12):
+    for steps, key in zip((1, 3, 12), jax.random.split(key_run, 3), strict=True):
         found = gradients(
-            energy.contrastive_divergence(logdensity_fn, kernel, steps=steps), key_run, xs
+            energy.contrastive_divergence(logdensity_fn, kernel, steps=steps), key, xs
         )
         bias.append(np.mean(found) - TRUTH)
         errors.append(np.std(found) / np.sqrt(N))
@@ -66,7 +66,7 @@ def test_bias_falls_with_the_steps():
 
 def test_persistent_chains_reach_the_model():
     """From data at 0.2, 60 updates: the gradient within 5 standard errors; the first is biased."""
-    key_data, key_run = jax.random.split(jax.random.key(2))
+    key_data, key_run, key_loss = jax.random.split(jax.random.key(2), 3)
     xs = exact_draws(key_data, DATA)
     chains = energy.persistent(logdensity_fn, kernel)
 
@@ -79,7 +79,7 @@ def test_persistent_chains_reach_the_model():
         return jax.lax.scan(body, chains.init(xs), jnp.arange(60))
 
     state, (bonds, renewed) = run(xs)
-    found = gradients(energy.contrastive_divergence(logdensity_fn), key_data, xs, state.positions)
+    found = gradients(energy.contrastive_divergence(logdensity_fn), key_loss, xs, state.positions)
     error = np.std(found) / np.sqrt(N)
     assert abs(np.mean(found) - TRUTH) < 5 * error
     assert bonds[0] - mean_bonds(MODEL) < -20 * error

@@ -157,7 +157,7 @@ def test_it_learns_the_mean_and_the_normaliser():
     thetas, logs = jax.jit(jax.vmap(lambda key: run(0.0, 0.5, 0.01, 1500, key)))(keys)
     for values, truth in ((thetas, 1.0), (logs, 0.5 + np.log(2 * np.pi) / 2)):
         assert abs(np.mean(values) - truth) < 5 * np.std(values) / np.sqrt(20) + 2e-3
-        assert np.std(values) < 0.03
+        assert np.std(values) < 0.08
 
 
 @pytest.mark.usefixtures("x32")
@@ -183,11 +183,11 @@ def test_energies_open_the_score_losses():
         return -jnp.sum((z - alpha * params[0]) ** 2) / (2 * (alpha**2 * params[1] + sigma**2))
 
     loss_fn = score.implicit(process, energy.score_apply(energy_of), kind="score")
-    keys = jax.random.split(jax.random.key(3), 20_000)
     xs = 1 + 2 * jax.random.normal(jax.random.key(4), (20_000, 1))
     one = lambda params, key, x: jax.grad(loss_fn)(params, key, x, 0.4)
     slopes = jax.jit(jax.vmap(one, (None, 0, 0)))
     for params, sound in ((jnp.array([1.0, 4.0]), True), (jnp.array([0.5, 3.0]), False)):
+        keys = jax.random.split(jax.random.key(3), len(xs))
         found = slopes(params, keys, xs)
         ratio = np.abs(np.mean(found, 0)) / (np.std(found, 0) / np.sqrt(len(xs)))
         assert np.all(ratio < 5) if sound else np.all(ratio > 8)

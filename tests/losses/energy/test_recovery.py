@@ -64,8 +64,8 @@ def test_the_conditional_is_the_posterior():
 
 def test_the_gradient_vanishes_at_the_truth():
     """MALA from the noisy value, at level 1: within 5 standard errors, and not off the truth."""
-    loss_fn = recovery.recovery(LADDER, logdensity_fn, mala, steps=40)
-    n = 3000
+    loss_fn = recovery.recovery(LADDER, logdensity_fn, mala, steps=25)
+    n = 2000
     xs = MEAN + DEVIATION * jax.random.normal(jax.random.key(0), (n, 1))
     keys = jax.random.split(jax.random.key(1), n)
     one = lambda params, key, x: jax.grad(loss_fn)(params, key, x, 1)
@@ -106,10 +106,10 @@ def test_the_cooperative_loss_is_two_losses():
 
 def test_exact_energies_draw_the_data():
     """Mean and variance of level 0 within 5 standard errors, exact first guesses or none."""
-    n = 1500
+    n = 1000
     guess = lambda params, noisy, level: given(level, noisy)[0] + 0.0 * params
-    plain = recovery.draw(LADDER, logdensity_fn, mala, steps=40)
-    guided = recovery.draw(LADDER, logdensity_fn, mala, guess, steps=40)
+    plain = recovery.draw(LADDER, logdensity_fn, mala, steps=25)
+    guided = recovery.draw(LADDER, logdensity_fn, mala, guess, steps=25)
     keys = jax.random.split(jax.random.key(3), n)
     mean, variance = (float(a) for a in level_law(0))
     for sampler, params in ((plain, exact()), (guided, (exact(), 0.0))):
