@@ -11,7 +11,7 @@ CHUNK = 8  # repeats mapped at once: memory stays that of a few estimates
 
 def measured(estimator, *, repeats, seed, smoke):
     """Rows of one estimator: a row for every d and n, with the rate of its error in n so far."""
-    sizes = estimator.sizes[:2] if smoke else estimator.sizes
+    sizes = estimator.sizes[:1] if smoke else estimator.sizes
     dims = estimator.dims[:1] if smoke else estimator.dims
     repeats = repeats or estimator.repeats
     return [
