@@ -1,0 +1,69 @@
+"""The whole configuration of a run."""
+
+import dataclasses
+
+import tyro
+
+STUDIES = ("grid", "mean", "memory", "hybrid", "ladder")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Energies against exact answers; a CSV of claims and measurements, and PNG."""
+
+    run: str = "runs/energy"
+    """Folder of the results."""
+    smoke: bool = False
+    """The smallest size: seconds."""
+    studies: tuple[str, ...] = STUDIES
+    """Studies, among grid, mean, memory, hybrid, ladder."""
+    draws: int = 4000
+    """Chains of the grid: of annealing, and of each contrastive gradient."""
+    rungs: int = 96
+    """Exponents of the annealing."""
+    mean_steps: int = 100
+    """Steps of the fits of a mean, at most."""
+    mean_batch: int = 32768
+    """Data, and draws of the noise, in each of them."""
+    hybrid_steps: int = 800
+    """Training steps of a residual."""
+    ladder_steps: int = 2000
+    """Training steps of the ladder."""
+    ladder_batch: int = 192
+    """Points in each of them."""
+    ladder_width: int = 48
+    """Hidden units of its energies and of its guesses."""
+    ladder_draws: int = 4000
+    """Samples from it."""
+    seed: int = 0
+    """Of all randomness."""
+
+
+SMOKE = {
+    "draws": 100,
+    "rungs": 2,
+    "mean_steps": 3,
+    "mean_batch": 32,
+    "hybrid_steps": 3,
+    "ladder_steps": 2,
+    "ladder_batch": 8,
+    "ladder_width": 8,
+    "ladder_draws": 50,
+}
+
+
+def parse(argv) -> Settings:
+    """Settings from command-line words; ValueError on those that make no sense."""
+    name = "python -m experiments.energy"
+    given = tyro.cli(Settings, args=argv, prog=name)
+    if given.smoke:
+        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
+        given = tyro.cli(Settings, args=argv, default=base, prog=name)
+    unknown = [word for word in given.studies if word not in STUDIES]
+    if unknown or not given.studies:
+        got = ", ".join(unknown) or "none"
+        raise ValueError(f"settings: studies must be among {', '.join(STUDIES)}; got {got}")
+    for field in SMOKE:
+        if getattr(given, field) < 2:
+            raise ValueError(f"settings: {field} must be at least 2; got {getattr(given, field)}")
+    return given
