@@ -2,10 +2,11 @@
 
 Two doors. Algorithms in blackjax's shape, `f(logdensity_fn, ...) -> VIAlgorithm(init, step,
 sample)`: `forward_backward`; mean-field, full-rank, pathfinder and SVGD are blackjax's own.
-Families, `f(..., ) -> Family(init, sample, logdensity, draws)` over x [*event] or [d]:
+Families, `f(...) -> Family(init, sample, logdensity, draws)` over x [*event] or [d]:
 `block_gaussian`, `low_rank_gaussian`, `mixture`, `flow`; `elbo(logdensity_fn, family)` is their
 loss_fn(params, key), for any optimiser. Points for means over normal laws: `gauss_hermite`,
-`cubature`.
+`cubature`. Layers of networks with Gaussian weights, (mean, variance) -> (mean, variance):
+`linear_moments`, `relu_moments`, `gelu_moments`.
 """
 
 from jaxgen.vi._families import block_gaussian, flow, low_rank_gaussian, mixture
@@ -15,6 +16,7 @@ from jaxgen.vi._forward_backward import (
     ForwardBackwardState,
     forward_backward,
 )
+from jaxgen.vi._moments import gelu_moments, linear_moments, relu_moments
 from jaxgen.vi._points import cubature, gauss_hermite
 
 __all__ = [
@@ -27,6 +29,9 @@ __all__ = [
     "flow",
     "forward_backward",
     "gauss_hermite",
+    "gelu_moments",
+    "linear_moments",
     "low_rank_gaussian",
     "mixture",
+    "relu_moments",
 ]

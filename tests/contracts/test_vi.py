@@ -48,6 +48,7 @@ FAMILIES = {
     "flow": small_flow,
 }
 OTHERS = {"cubature", "elbo", "gauss_hermite"}
+OTHERS |= {"gelu_moments", "linear_moments", "relu_moments"}
 WIDTH, SIDE, MANY = 9.0, 161, 3000
 
 
