@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,3 +159,21 @@ def test_bad_input():
         metrics.gaussian_distance(ZERO, A, ZERO, jnp.eye(3))
     with pytest.raises(ValueError, match=r"cov_y must be symmetric"):
         metrics.gaussian_distance(ZERO, A, ZERO, jnp.array([[1.0, 0.5], [0.0, 1.0]]))
+
+
+def test_extrapolating_takes_the_bias_of_first_order():
+    xs, ys = cloud(20, 9, 2), cloud(21, 7, 2)
+    extrapolated = functools.partial(metrics.frechet, extrapolate=True)
+    halves = by_square_root(xs[:4], ys[:3]) + by_square_root(xs[-4:], ys[-3:])
+    exact = 2 * by_square_root(xs, ys) - halves / 2
+    np.testing.assert_allclose(jax.jit(extrapolated)(xs, ys), exact, rtol=1e-9)
+    # Of two samples of one law the distance is 0; that of 40 points is above it by a first order.
+    pairs = np.random.RandomState(0).randn(2, 600, 40, 2)
+    values = np.asarray(jax.jit(jax.vmap(extrapolated))(*pairs))
+    plain = np.asarray(jax.jit(jax.vmap(metrics.frechet))(*pairs))
+    errors = [v.std() / np.sqrt(600) for v in (values, plain)]
+    assert plain.mean() > 30 * errors[1]
+    assert abs(values.mean()) < 5 * errors[0]
+    assert 5 * errors[0] < plain.mean() / 2
+    with pytest.raises(ValueError, match=r"frechet: xs must hold at least 4 points; got 3"):
+        metrics.frechet(xs[:3], ys, extrapolate=True)
