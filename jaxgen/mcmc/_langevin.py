@@ -167,20 +167,28 @@ def annealed(logdensity_fn, levels, dts, *, steps):
     Source: Song and Ermon 2019, arXiv 1907.05600, algorithm 1 (epsilon = 2 dt).
     """
     where = "mcmc.annealed"
-    levels = jnp.asarray(levels)
-    if levels.ndim != 1 or len(levels) == 0 or jnp.shape(dts) not in {(), levels.shape}:
+    levels, dts = jnp.asarray(levels), jnp.asarray(dts)
+    if levels.ndim != 1 or len(levels) == 0 or dts.shape not in {(), levels.shape}:
         raise ValueError(
-            f"{where}: levels [k] and dts [k] or [] must fit; got {levels.shape}, {jnp.shape(dts)}"
+            f"{where}: levels [k] and dts [k] or [] must fit; got {levels.shape}, {dts.shape}"
         )
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"{where}: steps must be an integer, at least 1; got {steps}")
     if is_concrete(dts) and not np.all((np.asarray(dts) > 0) & np.isfinite(np.asarray(dts))):
         raise ValueError(f"{where}: dts must be positive; got {dts}")
-    dts = jnp.broadcast_to(jnp.asarray(dts), levels.shape)
+    dts = jnp.broadcast_to(dts, levels.shape)
     at = lambda count: jnp.minimum(count // steps, len(levels) - 1)
 
     def evaluate(count):
-        return lambda x: jax.value_and_grad(logdensity_fn)(x, levels[at(count)])
+        """x -> log-density and gradient; a real level comes in the dtype of x."""
+        level = levels[at(count)]
+
+        def slope(x):
+            real = jnp.issubdtype(level.dtype, jnp.floating)
+            dtype = jnp.result_type(*jax.tree.leaves(x)) if real else level.dtype
+            return jax.value_and_grad(logdensity_fn)(x, level.astype(dtype))
+
+        return slope
 
     def init(position, rng_key=None):
         del rng_key

@@ -81,6 +81,9 @@ def valid_sites(where, law, x):
     x = jnp.asarray(x)
     if x.ndim == 0:
         raise ValueError(f"{where}: the position must have an axis of sites; got shape ()")
-    if is_concrete(x) and not bool(jnp.all(law.write(law.index(x), x) == x)):
-        raise ValueError(f"{where}: every site must have one of the values; got {x}")
+    if is_concrete(x):
+        with jax.ensure_compile_time_eval():
+            fits = bool(jnp.all(law.write(law.index(x), x) == x))
+        if not fits:
+            raise ValueError(f"{where}: every site must have one of the values; got {x}")
     return x

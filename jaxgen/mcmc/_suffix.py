@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from blackjax.base import SamplingAlgorithm
 
 from jaxgen.math import is_concrete
@@ -121,6 +122,8 @@ def _valid_sequence(where, x, end):
     x = jnp.asarray(x)
     if x.ndim != 1 or len(x) == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
         raise ValueError(f"{where}: x must be integers [length]; got {x.dtype} {x.shape}")
-    if is_concrete(x) and not bool(jnp.all((jnp.arange(len(x)) < _length(x, end)) | (x == end))):
-        raise ValueError(f"{where}: after the first end there must be only ends; got {x}")
+    if is_concrete(x):
+        held = np.asarray(x)
+        if np.any(np.diff((held == end).astype(int)) < 0):
+            raise ValueError(f"{where}: after the first end there must be only ends; got {held}")
     return x

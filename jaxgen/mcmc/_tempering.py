@@ -74,15 +74,20 @@ def parallel_tempering(logdensity_fn, kernel, exponents, *, reference_fn=None, m
     path, gap = _path(logdensity_fn, reference_fn)
     at = lambda exponent: kernel(lambda x: path(x, exponent), exponent)
 
+    def ladder(xs):
+        """The exponents in the dtype of the positions."""
+        dtype = jnp.result_type(*jax.tree.leaves(xs))
+        return jnp.asarray(exponents, dtype if jnp.issubdtype(dtype, jnp.floating) else float)
+
     def begin(xs, key):
         if key is None:
-            return jax.vmap(lambda b, x: at(b).init(x))(exponents, xs)
+            return jax.vmap(lambda b, x: at(b).init(x))(ladder(xs), xs)
         keys = jax.random.split(key, k)
-        return jax.vmap(lambda b, x, one: at(b).init(x, one))(exponents, xs, keys)
+        return jax.vmap(lambda b, x, one: at(b).init(x, one))(ladder(xs), xs, keys)
 
     def advance(key, states):
-        keys = jax.random.split(key, k)
-        return jax.vmap(lambda b, one, state: at(b).step(one, state))(exponents, keys, states)
+        many = jax.vmap(lambda b, one, state: at(b).step(one, state))
+        return many(ladder(states.position), jax.random.split(key, k), states)
 
     def init(position, rng_key=None, *, replicas=None):
         xs = _replicas(where, position, replicas, k)
@@ -107,7 +112,7 @@ def parallel_tempering(logdensity_fn, kernel, exponents, *, reference_fn=None, m
             states, infos = jax.lax.scan(turn, states, keys)
             infos = jax.tree.map(lambda a: a[-1], infos)
         gaps, targets = jax.vmap(gap)(states.position)
-        log_ratio = jnp.diff(exponents).astype(gaps.dtype) * (gaps[:-1] - gaps[1:])
+        log_ratio = jnp.diff(jnp.asarray(exponents, gaps.dtype)) * (gaps[:-1] - gaps[1:])
         bad = is_bad(targets)
         never = bad[:-1] | bad[1:] | jnp.isnan(log_ratio)
         log_ratio = jnp.where(never, -jnp.inf, log_ratio)
@@ -171,16 +176,15 @@ def _path(logdensity_fn, reference_fn):
 
 
 def _ladder(where, exponents, reference_fn):
-    exponents = jnp.asarray(exponents, float) if is_concrete(exponents) else exponents
+    exponents = np.asarray(exponents, float) if is_concrete(exponents) else exponents
     if exponents.ndim != 1 or len(exponents) < 2:
         raise ValueError(f"{where}: exponents must be [k] with k >= 2; got {exponents.shape}")
     if is_concrete(exponents):
-        held = np.asarray(exponents)
-        if held[-1] != 1:
-            raise ValueError(f"{where}: exponents must end at 1, the target; got {held}")
-        if not np.all(np.diff(held) > 0) or held[0] < 0:
-            raise ValueError(f"{where}: exponents must rise from 0 or more to 1; got {held}")
-        if held[0] == 0 and reference_fn is None:
+        if exponents[-1] != 1:
+            raise ValueError(f"{where}: exponents must end at 1, the target; got {exponents}")
+        if not np.all(np.diff(exponents) > 0) or exponents[0] < 0:
+            raise ValueError(f"{where}: exponents must rise from 0 or more to 1; got {exponents}")
+        if exponents[0] == 0 and reference_fn is None:
             raise ValueError(f"{where}: exponent 0 needs reference_fn, a law to sample; got None")
     return exponents
 
