@@ -46,7 +46,9 @@ def study(settings, folder):
 
 def normalisers(settings, axis):
     key, rows = jax.random.key(settings.seed), []
-    for index, (beta, (log_z, size)) in enumerate(TRUTH.items()):
+    for index, (beta, (log_z, size)) in enumerate(
+        list(TRUTH.items())[: 1 if settings.smoke else 2]
+    ):
         logs = beta * np.asarray(jax.vmap(bonds)(SPINS))
         exact = np.logaddexp.reduce(logs)
         rows.append((f"log Z enumerated, beta {beta}", log_z, exact, 0))
@@ -110,7 +112,7 @@ def gradients(settings, axis):
         slopes = np.asarray(jax.jit(jax.vmap(one))(keys, xs, *negatives))
         return np.mean(slopes) - exact, np.std(slopes) / np.sqrt(len(xs))
 
-    counts = (1, 2) if settings.smoke else (1, 4, 16, 64)
+    counts = (1,) if settings.smoke else (1, 4, 16, 64)
     rows, curves = [], {"CD-k": [], "persistent, k updates": []}
     for steps in counts:
         curves["CD-k"].append(
