@@ -10,10 +10,11 @@ such a proposal is rejected, or such a step not taken, and `info.is_divergent` s
 
 Adjusted kernels leave exp(logdensity_fn) invariant; the Langevin family is biased by O(dt) or, on
 Gaussian targets, `underdamped` not at all. Beside the door: `prox`, the proximal maps of `myula`
-and `proximal_gradient`, and the private release of samples.
+and `proximal_gradient`; `intractable`, posteriors of models that can only be simulated; and the
+private release of samples.
 """
 
-from jaxgen.mcmc import prox
+from jaxgen.mcmc import intractable, prox
 from jaxgen.mcmc._accept import MetropolisInfo
 from jaxgen.mcmc._gibbs import GibbsInfo, GibbsState, block_gibbs, coloured_gibbs
 from jaxgen.mcmc._independent import IndependentState, block_proposals, independent
@@ -59,6 +60,7 @@ __all__ = [
     "discrete_langevin",
     "gibbs_with_gradients",
     "independent",
+    "intractable",
     "myula",
     "parallel_tempering",
     "preconditioned",

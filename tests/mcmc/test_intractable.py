@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import ising
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 
 from jaxgen import mcmc, points
 from jaxgen.mcmc import intractable
-from tests import ising
 
 WINDOW = points.box([0.0, 0.0], [2.0, 1.5])
 AREA, OBSERVED, CAPACITY, WIDE = 3.0, 5, 24, 9.0
@@ -162,7 +162,7 @@ def run(built, start, chains, steps, seed=0, burn=40):
 
     x, divergent, rate = jax.jit(jax.vmap(chain))(jnp.arange(chains, dtype=start.dtype).astype(int))
     assert not np.any(divergent)
-    assert 0.1 < np.mean(rate) < 0.9
+    assert 0.05 < np.mean(rate) < 0.9
     return np.asarray(x)[:, burn:]
 
 
@@ -178,8 +178,8 @@ CASES = {
     "exchange, strauss": ("strauss", "exchange", lambda p: {}),
     "exchange, poisson": ("poisson", "exchange", lambda p: {}),
     "exchange, ising": ("ising", "exchange", lambda p: {}),
-    "noisy, strauss": ("strauss", "noisy_metropolis", lambda p: {"simulations": 60}),
-    "noisy, poisson": ("poisson", "noisy_metropolis", lambda p: {"simulations": 60}),
+    "noisy, strauss": ("strauss", "noisy_metropolis", lambda p: {"simulations": 40}),
+    "noisy, poisson": ("poisson", "noisy_metropolis", lambda p: {"simulations": 40}),
     "double, ising": (
         "ising",
         "double_metropolis",
@@ -188,12 +188,17 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+HEAVY = ("noisy, poisson", "double, ising")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in HEAVY else c for c in CASES]
+)
 def test_posterior_is_that_of_the_known_normaliser(case):
     name, method, options = CASES[case]
     problem = PROBLEMS[name]()
     built = algorithm(method, problem, **options(problem))
-    size = (100, 240) if method == "exchange" else (60, 160)
+    size = (100, 240) if method == "exchange" else (50, 140)
     agrees(run(built, problem.start, *size), problem.mean, problem.variance)
 
 
@@ -229,7 +234,7 @@ def test_noisy_metropolis_tends_to_the_ideal_chain():
         step = lambda key: built.step(key, built.init(problem.start))[1]
         return jax.jit(jax.vmap(step))(keys)
 
-    found = {count: rates(count) for count in (8, 32, 128)}
+    found = {count: rates(count) for count in (4, 16, 64)}
 
     def ideal(theta):
         old = problem.start
@@ -239,7 +244,7 @@ def test_noisy_metropolis_tends_to_the_ideal_chain():
         )
         return jnp.exp(jnp.minimum(ratio, 0))
 
-    truth = np.asarray(jax.jit(jax.vmap(ideal))(found[8].proposal))
+    truth = np.asarray(jax.jit(jax.vmap(ideal))(found[4].proposal))
     errors = [np.mean(np.abs(np.asarray(info.acceptance_rate) - truth)) for info in found.values()]
     slopes = np.diff(np.log(errors)) / np.log(4)
     assert np.all((slopes > -0.65) & (slopes < -0.35)), (errors, slopes)
@@ -282,7 +287,7 @@ def test_abc_rejection_keeps_the_closest():
     prior = lambda key: jax.random.gamma(key, SHAPE, (1,)) / RATE
     kept = jax.jit(
         lambda key: intractable.abc_rejection(
-            key, prior, problem.simulate, apart, simulations=12000, keep=400
+            key, prior, problem.simulate, apart, simulations=6000, keep=200
         )
     )(jax.random.key(2))
     assert kept.tolerance == 0  # one simulation in 16 has exactly the observed count
@@ -328,7 +333,7 @@ def test_learned_summaries_are_posterior_means():
     "method", ["exchange", "noisy_metropolis", "double_metropolis", "abc_mcmc"]
 )
 def test_trees_float32_one_trace_and_nan(method):
-    """Counts y ~ Poisson(a b) with theta a dict; beyond a = 2 the prior is NaN, and so is counted."""
+    """Counts y ~ Poisson(a b) with theta a dict; the prior is NaN beyond a = 2: counted."""
 
     def logprior(theta):
         low = (theta["a"] > 0) & (theta["b"] > 0)
