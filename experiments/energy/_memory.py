@@ -44,7 +44,7 @@ def retrieval(axis):
         slope = np.max(np.abs(jax.vmap(jax.grad(memory.energy))(ends)))
         rows.append((f"largest gradient after 60 steps, beta {beta:g}", 0, slope, 0))
         gaps = np.asarray(energies - energies[:, -1:])[:, :20]
-        axis.semilogy(np.mean(gaps, 0) + 1e-16, "o-", ms=3, label=f"beta {beta:g}")
+        axis.semilogy(np.maximum(np.mean(gaps, 0), 1e-16), "o-", ms=3, label=f"beta {beta:g}")
     rows.append(
         ("distance to the stored pattern, beta 1000", 0, np.max(np.abs(ends - patterns[:8])), 0)
     )
