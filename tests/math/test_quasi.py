@@ -31,6 +31,8 @@ def test_every_point_is_uniform():
     for moment in (1, 2):
         spread = np.sqrt(1 / (2 * moment + 1) - 1 / (moment + 1) ** 2)
         assert np.abs((u**moment).mean(0) - 1 / (moment + 1)).max() < 5 * spread / np.sqrt(4000)
+    both = np.prod(u - 0.5, axis=2).mean(0)  # axes are shifted apart
+    assert np.abs(both).max() < 5 / 12 / np.sqrt(4000)
 
 
 @pytest.mark.parametrize("d", [2, 5])

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,11 @@ FORMS = {
     name: jax.jit(getattr(metrics, f"gaussian_{name}"))
     for name in ("kl", "hellinger2", "mmd2", "energy_distance", "sliced")
 }
+SLOPES = {
+    name: jax.jit(jax.value_and_grad(getattr(metrics, f"gaussian_{name}"), argnums=(0, 1, 3)))
+    for name in FORMS
+}
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 A = jnp.array([[2.0, 0.5], [0.5, 1.0]])
 B = jnp.array([[1.0, -0.3], [-0.3, 1.5]])
 ZERO, MEAN = jnp.zeros(2), jnp.array([1.0, -2.0])
@@ -51,7 +58,7 @@ def test_one_kl_in_two_ways_in_two_dimensions():
 
 
 def test_the_kernel_by_samples():
-    bandwidth, number = 0.8, 100_000
+    bandwidth, number = 0.8, 20_000
     normal = np.random.RandomState(0).randn(2, number, 2)
     x = normal[0] @ np.linalg.cholesky(A).T + np.asarray(MEAN)
     y = normal[1] @ np.linalg.cholesky(B).T
@@ -60,11 +67,11 @@ def test_the_kernel_by_samples():
     values = kernel(x[:half], x[half:]) + kernel(y[:half], y[half:])
     values = values - kernel(x[:half], y[half:]) - kernel(x[half:], y[:half])
     got = metrics.gaussian_mmd2(MEAN, A, ZERO, B, bandwidth=bandwidth)
-    assert values.std() / np.sqrt(half) < 0.003
+    assert values.std() / np.sqrt(half) < 0.008
     assert abs(values.mean() - got) < 5 * values.std() / np.sqrt(half)
 
 
-@pytest.mark.parametrize("d", [1, 3, 8])
+@pytest.mark.parametrize("d", [slow(1), 3, slow(8)])
 def test_energy_of_isotropic_ones(d):
     # E|z| for z ~ N(0, I) is √2 Γ((d + 1)/2) / Γ(d/2).
     root = np.sqrt(2) * np.exp(scipy.special.gammaln((d + 1) / 2) - scipy.special.gammaln(d / 2))
@@ -78,7 +85,7 @@ def test_energy_of_isotropic_ones(d):
     np.testing.assert_allclose(got, 2 * np.linalg.norm(gap), rtol=1e-8)
 
 
-@pytest.mark.parametrize("d", [1, 3, 8, 30])
+@pytest.mark.parametrize("d", [slow(1), slow(3), 8, slow(30)])
 def test_sliced_of_isotropic_ones(d):
     mean, eye = jnp.arange(1.0, d + 1), jnp.eye(d)
     got = FORMS["sliced"](mean, 4 * eye, 0 * mean, eye / 4)
@@ -103,7 +110,7 @@ def test_sliced_in_two_dimensions_by_angles(a, b):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_equal_laws_are_at_zero_with_finite_gradients(name):
-    distance = jax.jit(jax.value_and_grad(getattr(metrics, f"gaussian_{name}"), argnums=(0, 1)))
+    distance = SLOPES[name]
     value, slopes = distance(MEAN, A, MEAN, A)
     assert abs(value) < 1e-7
     for slope in slopes:
@@ -120,8 +127,8 @@ def test_equal_laws_are_at_zero_with_finite_gradients(name):
 def test_gradient_and_float32(name):
     shift = jnp.array([[0.3, 0.2], [0.2, -0.4]])
     fn, step = FORMS[name], 1e-4
-    for number, base in ((1, A), (3, B)):
-        grad = jax.jit(jax.grad(getattr(metrics, f"gaussian_{name}"), number))(MEAN, A, ZERO, B)
+    slopes = SLOPES[name](MEAN, A, ZERO, B)[1]
+    for number, base, grad in ((1, A, slopes[1]), (3, B, slopes[2])):
         ends = []
         for sign in (1, -1):
             laws = [MEAN, A, ZERO, B]

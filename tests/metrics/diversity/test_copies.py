@@ -14,7 +14,7 @@ def cloud(seed, n, *event):
     return jnp.asarray(np.random.RandomState(seed).gamma(2.0, size=(n, *event)))
 
 
-@pytest.mark.parametrize("chunk", [7, 1000])
+@pytest.mark.parametrize("chunk", [7, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_test_is_mann_whitney(chunk):
     training, held_out, samples = cloud(0, 30, 3), cloud(1, 25, 3), cloud(2, 40, 3)
     samples = samples.at[:10].set(training[:10])  # ten ties, at distance 0
@@ -45,7 +45,7 @@ def null(number, n, m, k):
     """Both answers on fresh samples of a skewed law, `number` times."""
 
     def one(key):
-        x = jax.random.gamma(key, 2.0, (n + m + k, 2))
+        x = jax.random.exponential(key, (n + m + k, 2))
         sets = x[:n], x[n : n + m], x[n + m :]
         return diversity.copying_test(*sets), diversity.copy_rate(*sets)
 
@@ -54,7 +54,7 @@ def null(number, n, m, k):
 
 
 def test_calibrated_on_fresh_samples():
-    number, (n, m, k) = 1500, (30, 20, 60)
+    number, (n, m, k) = 1000, (30, 20, 60)
     test, rate = null(number, n, m, k)
     for level in (0.01, 0.05, 0.3):
         error = np.sqrt(level * (1 - level) / number)
@@ -62,7 +62,7 @@ def test_calibrated_on_fresh_samples():
     spread = rate.value.std()
     assert abs(rate.value.mean() - n / (n + m)) < 5 * spread / np.sqrt(number)
     honest = np.sqrt(np.mean(rate.standard_error**2)) / spread
-    assert 0.93 < honest < 1.07
+    assert 0.89 < honest < 1.11  # 1 / √2000 is 0.022
     assert np.sqrt(n * m / (n + m) ** 2 / k) < 0.85 * spread  # a binomial error is too small
 
 

@@ -8,7 +8,7 @@ from jaxgen.metrics import diversity
 GRID = jnp.stack(jnp.meshgrid(jnp.arange(5.0), jnp.arange(5.0)), axis=-1).reshape(25, 2)
 
 
-@pytest.mark.parametrize("chunk", [7, 1000])
+@pytest.mark.parametrize("chunk", [7, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_grid_of_modes(chunk):
     rng = np.random.RandomState(0)
     which = np.repeat(np.arange(18), 6)  # seven modes lost
