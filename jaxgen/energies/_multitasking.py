@@ -36,7 +36,8 @@ def overlaps(patterns, s):
     n = _size("overlaps", patterns)
     if jnp.shape(s) != (n,):
         raise ValueError(f"energies.overlaps: s must be [{n}]; got {jnp.shape(s)}")
-    return patterns @ jnp.asarray(s, patterns.dtype) / n
+    dtype = jnp.result_type(patterns, float)
+    return jnp.asarray(patterns, dtype) @ jnp.asarray(s, dtype) / n
 
 
 def multitasking_step(patterns, s):

@@ -139,6 +139,23 @@ def test_multitasking_is_the_hebbian_ising_model():
     states = np.array(list(itertools.product([-1.0, 1.0], repeat=4)))
     gaps = jax.vmap(direct)(states) - jax.vmap(hebbian)(states)
     np.testing.assert_allclose(gaps, 0.8 * 6 / 8, rtol=1e-12)  # the diagonal
+    whole = energies.multitasking(patterns.astype(int))  # patterns may be integers
+    slope = jax.grad(whole)(jnp.full(4, 0.5))
+    np.testing.assert_allclose(slope, patterns.T @ (patterns @ np.full(4, 0.5)) / 4, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("x32")
+def test_float32():
+    s = jnp.ones(4, jnp.float32)
+    patterns = jnp.array([[1.0, 0.0, -1.0, 1.0], [1.0, 1.0, 0.0, -1.0]], jnp.float32)
+    values = [
+        energies.ising(energies.periodic_grid((2, 2)), np.ones(4), inverse_temperature=0.3)(s),
+        energies.multitasking(patterns)(s),
+        energies.hopfield(patterns, beta=1e3).logdensity(100 * s),
+        energies.rbm(patterns.T, s, s[:2]).logdensity(s),
+    ]
+    assert all(value.dtype == jnp.float32 and np.isfinite(value) for value in values)
+    assert values[0] == pytest.approx(0.3 * (8 + 4))
 
 
 @pytest.mark.parametrize(
