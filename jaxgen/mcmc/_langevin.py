@@ -76,9 +76,9 @@ def start(where, evaluate, position):
 def land(evaluate, state, position):
     """(state, info) after a move to a position [*event], or after none if it is not finite."""
     new = LangevinState(position, *evaluate(position))
-    # One sum finds whatever is not finite: inf and NaN survive products with zero.
-    zero = sum(jnp.sum(0 * leaf) for leaf in jax.tree.leaves((new.position, new.logdensity_grad)))
-    finite = jnp.isfinite(new.logdensity + zero)
+    # One sum finds whatever is not finite: inf and NaN stay so in a product with zero.
+    zeros = jax.tree.map(lambda x, g: jnp.sum(0 * x + 0 * g), new.position, new.logdensity_grad)
+    finite = jnp.isfinite(new.logdensity + sum(jax.tree.leaves(zeros)))
     return keep_or_take(finite, new, state), LangevinInfo(~finite)
 
 
