@@ -14,7 +14,7 @@ SPINS = np.array(list(itertools.product([-1.0, 1.0], repeat=16)))
 GRID = energies.ising(energies.periodic_grid((4, 4)))
 COLOURS = np.indices((4, 4)).sum(0).ravel() % 2
 MODEL, DATA = 0.4, 0.2
-N = 8000
+N = 3000
 
 
 def logdensity_fn(beta, s):
@@ -65,7 +65,7 @@ def test_bias_falls_with_the_steps():
 
 
 def test_persistent_chains_reach_the_model():
-    """From data at 0.2, 60 updates: the gradient within 5 standard errors; the first is biased."""
+    """From data at 0.2, 40 updates: the gradient within 5 standard errors; the first is biased."""
     key_data, key_run, key_loss = jax.random.split(jax.random.key(2), 3)
     xs = exact_draws(key_data, DATA)
     chains = energy.persistent(logdensity_fn, kernel)
@@ -76,7 +76,7 @@ def test_persistent_chains_reach_the_model():
             state, info = chains.step(MODEL, jax.random.fold_in(key_run, i), state)
             return state, (jnp.mean(jax.vmap(GRID)(state.positions)), jnp.sum(info.renewed))
 
-        return jax.lax.scan(body, chains.init(xs), jnp.arange(60))
+        return jax.lax.scan(body, chains.init(xs), jnp.arange(40))
 
     state, (bonds, renewed) = run(xs)
     found = gradients(energy.contrastive_divergence(logdensity_fn), key_loss, xs, state.positions)
