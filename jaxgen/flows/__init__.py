@@ -2,9 +2,11 @@
 
 Door: f(...) -> Flow(init, forward, inverse); forward(params, x [*event], **cond) -> (z [*event],
 log_det []), inverse(params, z) -> (x, log_det), nats. Data to noise is forward. `chain` and
-`invert` make flows of flows, and `as_distribution(flow, params, base)` a law.
+`invert` make flows of flows, and `as_distribution(flow, params, base)` a law. `microcanonical`
+moves particles to given statistics and counts their entropy.
 """
 
+from jaxgen.flows import microcanonical
 from jaxgen.flows._affine import affine
 from jaxgen.flows._continuous import continuous
 from jaxgen.flows._coupling import Conditioner, coupling, perceptron
@@ -19,5 +21,6 @@ __all__ = [
     "continuous",
     "coupling",
     "invert",
+    "microcanonical",
     "perceptron",
 ]
