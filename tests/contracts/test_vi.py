@@ -130,7 +130,10 @@ def test_families_are_laws_and_their_bound_has_the_right_gradient(name):
         assert in_errors(flat(each, MANY), flat(gradient, 1)[0]) < 5
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+FEW = [pytest.param(name, marks=pytest.mark.slow) if name == "flow" else name for name in FAMILIES]
+
+
+@pytest.mark.parametrize("name", FEW)
 def test_families_are_pure_and_keep_float32(name, same_key):
     key = jax.random.key(2)
     with jax.enable_x64(False):

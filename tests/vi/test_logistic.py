@@ -67,6 +67,19 @@ CASES = {
 @pytest.mark.slow
 def test_logistic_regression_beats_the_mean_field_and_meets_the_full_rank():
     """Equal steps; processor seconds are the least of interleaved repeats."""
+    with jax.numpy_rank_promotion("allow"), jax.debug_key_reuse(False):  # inside blackjax
+        found = race()
+    info = found["forward_backward"][2]
+    assert int(jnp.sum(info.hessians)) == int(jnp.sum(info.gradients)) == 2 * STEPS
+    assert not jnp.any(info.is_divergent)
+    elbo = {name: value for name, (value, _, _) in found.items()}
+    assert elbo["forward_backward"] > elbo["mean field"] + 3
+    assert elbo["forward_backward"] > elbo["full rank"] - 0.05
+    assert found["forward_backward"][1] < found["full rank"][1]
+
+
+def race():
+    """name -> (ELBO, processor seconds, info) after STEPS steps."""
     logdensity, curvature = problem()
     runs, found = {}, {}
     for name, make in CASES.items():
@@ -87,9 +100,4 @@ def test_logistic_regression_beats_the_mean_field_and_meets_the_full_rank():
             found[name] = float(elbo(state)), min(seconds[1:] or seconds), info
     rows = {name: (round(e, 3), round(s, 3)) for name, (e, s, _) in found.items()}
     print(rows)  # noqa: T201
-    info = found["forward_backward"][2]
-    assert int(jnp.sum(info.hessians)) == int(jnp.sum(info.gradients)) == 2 * STEPS
-    assert not jnp.any(info.is_divergent)
-    elbo = {name: value for name, (value, _, _) in found.items()}
-    assert elbo["forward_backward"] > elbo["mean field"] + 3
-    assert elbo["forward_backward"] > elbo["full rank"] - 0.05
+    return found
