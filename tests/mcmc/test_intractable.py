@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen import mcmc, points
+from jaxgen import kernels, math, mcmc, points
 from jaxgen.mcmc import intractable
+from jaxgen.metrics import weighted
 
 WINDOW = points.box([0.0, 0.0], [2.0, 1.5])
 AREA, OBSERVED, CAPACITY, WIDE = 3.0, 5, 24, 9.0
@@ -317,16 +318,36 @@ def test_learned_summaries_are_posterior_means():
     rng = np.random.RandomState(5)  # noqa: NPY002
     mix, n = rng.randn(3, 2), 20000
     thetas = rng.randn(n, 2)
-    ys = thetas @ mix.T + 0.5 * rng.randn(n, 3)
+    shift = np.asarray([3.0, -2.0, 1.0])
+    ys = shift + thetas @ mix.T + 0.5 * rng.randn(n, 3)
     summary = jax.jit(intractable.posterior_means)(thetas, ys)
     exact = np.linalg.solve(mix.T @ mix + 0.25 * np.eye(2), mix.T)
-    probe = rng.randn(50, 3)
+    probe = shift + rng.randn(50, 3)
     found = jax.jit(jax.vmap(summary))(probe)
-    np.testing.assert_allclose(found, probe @ exact.T, atol=0.03)
+    np.testing.assert_allclose(found, (probe - shift) @ exact.T, atol=0.03)
     degenerate = np.column_stack([ys, ys[:, 0], np.ones(n)])  # twice the same, and a constant
     summary = intractable.posterior_means(thetas, degenerate)
     same = jax.vmap(summary)(np.column_stack([probe, probe[:, 0], np.ones(50)]))
     np.testing.assert_allclose(same, found, atol=1e-4)
+
+
+def test_least_discrepancy_finds_a_simulator():
+    """theta minimises the MMD between data and 20 weighted simulations a + exp(b) u + u^2 / 5."""
+    simulate = lambda theta, u: theta[0] + jnp.exp(theta[1]) * u + u**2 / 5
+    truth = np.asarray([1.0, -0.5])
+    xs = simulate(truth, jax.random.normal(jax.random.key(8), (400, 1)))
+    us = jax.scipy.stats.norm.ppf(jnp.asarray(math.quasi_uniform(jax.random.key(9), 20, 1)))
+    weights = weighted.weights(weighted.rbf(1.5, base="normal"), us).weights
+    loss = lambda theta: weighted.mmd2(xs, simulate(theta, us), weights, kernels.rbf(1.0))
+
+    def fit(theta):
+        down = lambda theta, _: (theta - 0.5 * jax.grad(loss)(theta), None)
+        return jax.lax.scan(down, theta, None, length=300)[0]
+
+    found = jax.jit(fit)(jnp.asarray([0.0, 0.0]))
+    # standard errors of maximum likelihood for a normal law, 0.61 / 20 and 1 / sqrt(800), half more
+    assert np.all(np.abs(found - truth) < 5 * 1.5 * np.asarray([0.03, 0.035]))
+    assert np.linalg.norm(jax.grad(loss)(found)) < 1e-4
 
 
 @pytest.mark.usefixtures("same_key")
