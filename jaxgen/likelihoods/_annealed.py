@@ -85,8 +85,8 @@ def annealed_reverse(path, kernel, exponents, *, steps=1):
     (data made from the model); from chains that have not mixed nothing is bounded.
     `log_normaliser` is minus the log of the mean of exp(-log-weights), also from above on average.
 
-    Args: as `annealed_terms`, with n >= 2 draws; `particles` are where they end, after the kernel of
-    s_1. Raises ValueError as it does.
+    Args: as `annealed_terms`, with n >= 2 draws; `particles` are where they end, at s_1. Raises
+    ValueError as it does.
     Source: Grosse, Ghahramani and Adams 2015, arXiv 1511.02543, section 3.
     """
     ladder = _checked("annealed_reverse", exponents, 2, steps)
