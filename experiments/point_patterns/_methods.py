@@ -1,0 +1,121 @@
+"""The posterior of a problem by each method: thetas [chains, n, 2], and simulations spent."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgen as jg
+from experiments.point_patterns import _problems
+
+intractable = jg.mcmc.intractable
+WALK = (0.5, 0.25)
+
+
+def proposal():
+    """Steps of about a posterior deviation."""
+    return intractable.random_walk(jnp.asarray(WALK))
+
+
+def chains(algorithm, key, starts, steps):
+    """Positions [chains, 5/6 steps, 2] of chains from the starts [chains, 2], and acceptance."""
+
+    def chain(start, i):
+        key_init, key_run = jax.random.split(jax.random.fold_in(key, i))
+
+        def body(state, i):
+            state, info = algorithm.step(jax.random.fold_in(key_run, i), state)
+            return state, (state.position, info.acceptance_rate)
+
+        return jax.lax.scan(body, algorithm.init(start, key_init), jnp.arange(steps))[1]
+
+    x, rate = jax.jit(jax.vmap(chain))(starts, jnp.arange(len(starts)))
+    return np.asarray(x)[:, steps // 6 :], float(jnp.mean(rate))
+
+
+def starts(key, settings, problem):
+    """Starts [chains, 2] near what the counts alone say."""
+    n = jnp.maximum(jg.points.count(problem.pattern), 6).astype(float)
+    noise = jax.random.uniform(key, (settings.chains, 2))
+    return jnp.stack([jnp.log(n) + noise[:, 0], 0.3 + 0.5 * noise[:, 1]], -1)
+
+
+def exchange(key, settings, problem):
+    """One simulation a step."""
+    algorithm = intractable.exchange(*told(problem), problem.simulate)
+    x, rate = chains(algorithm, key, starts(key, settings, problem), settings.steps)
+    return x, rate, settings.steps * settings.chains
+
+
+def noisy(key, settings, problem):
+    """Several simulations a step."""
+    algorithm = intractable.noisy_metropolis(
+        *told(problem), problem.simulate, simulations=settings.noisy
+    )
+    steps = settings.noisy_budget // settings.noisy
+    x, rate = chains(algorithm, key, starts(key, settings, problem), steps)
+    return x, rate, steps * settings.noisy * settings.chains
+
+
+def told(problem):
+    """What both are told."""
+    return _problems.logprior, _problems.loglikelihood(problem), problem.pattern, proposal()
+
+
+def features(problem):
+    """pattern -> [6]: counts of points and close pairs, at two distances, and their logs."""
+
+    def of(pattern):
+        n = jg.points.count(pattern).astype(float)
+        pairs = [
+            jg.points.pair_count(pattern, r * problem.radius).astype(float) for r in (1.0, 2.0)
+        ]
+        return jnp.stack([n, *pairs, *(jnp.log(a + 1) for a in (n, *pairs))])
+
+    return of
+
+
+def simulated(key, settings, problem):
+    """Thetas [n, 2] of the prior and features [n, 6] of patterns simulated there."""
+    of = features(problem)
+
+    def once(i):
+        key_theta, key_data = jax.random.split(jax.random.fold_in(key, i))
+        theta = _problems.sample_prior(key_theta)
+        return theta, of(problem.simulate(key_data, theta))
+
+    many = jax.jit(lambda: jax.lax.map(once, jnp.arange(settings.simulations), batch_size=500))
+    return many()
+
+
+def distance_of(problem, thetas, found):
+    """distance(pattern) -> [] between learned posterior means, in posterior-mean deviations."""
+    summary = intractable.posterior_means(thetas, found)
+    scale = jax.vmap(summary)(found).std(0)
+    of = features(problem)
+    here = summary(of(problem.pattern))
+    return lambda y: jnp.linalg.norm((summary(of(y)) - here) / scale)
+
+
+def rejection(key, settings, problem, distance, keep):
+    """The closest of many simulations from the prior, as one sample of independent thetas."""
+    call = lambda key: intractable.abc_rejection(
+        key,
+        _problems.sample_prior,
+        problem.simulate,
+        distance,
+        simulations=settings.simulations,
+        keep=keep,
+        batch=500,
+    )
+    kept = jax.jit(call)(key)
+    return np.asarray(kept.theta), float(kept.tolerance)
+
+
+def abc_chain(key, settings, problem, distance, tolerance, first):
+    """Chains that start from thetas kept by rejection."""
+    algorithm = intractable.abc_mcmc(
+        _problems.logprior, problem.simulate, distance, proposal(), tolerance=tolerance
+    )
+    steps = max(settings.simulations // settings.chains, 12)
+    x, rate = chains(algorithm, key, jnp.asarray(first[: settings.chains]), steps)
+    return x, rate, steps * settings.chains

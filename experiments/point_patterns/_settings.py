@@ -1,0 +1,79 @@
+"""The whole configuration of a run."""
+
+import dataclasses
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Infer the intensity and the repulsion of point patterns without a likelihood; CSV and PNG."""
+
+    run: str = "runs/point_patterns"
+    """Folder of the results."""
+    smoke: bool = False
+    """The smallest size: seconds."""
+    patterns: tuple[str, ...] = ("whole", "short")
+    """Patterns: whole, where all points interact and the posterior is known by sums; and short."""
+    beta: float = 40.0
+    """Intensity that the pattern is simulated with, on the unit square."""
+    gamma: float = 0.3
+    """Factor of each close pair that it is simulated with."""
+    radius: float = 0.1
+    """Distance within which pairs are close; known to all methods."""
+    capacity: int = 96
+    """Most points of a pattern."""
+    inner_steps: int = 800
+    """Steps of births and deaths in a simulation."""
+    chains: int = 16
+    """Chains of each method."""
+    steps: int = 300
+    """Steps of a chain of exchange, a sixth of them left out."""
+    noisy: int = 6
+    """Simulations in a step of noisy Metropolis-Hastings, whose chains are `noisy` times shorter
+    than `noisy_budget`."""
+    noisy_budget: int = 900
+    """Simulations of one chain of noisy Metropolis-Hastings."""
+    simulations: int = 6000
+    """Simulations of ABC by rejection; as many of ABC's chains, together."""
+    keep: int = 150
+    """Simulations that ABC keeps."""
+    seed: int = 0
+    """Of the pattern and of all chains."""
+
+
+SMOKE = {
+    "patterns": ("short",),
+    "beta": 15.0,
+    "capacity": 40,
+    "inner_steps": 40,
+    "chains": 4,
+    "steps": 24,
+    "noisy": 2,
+    "noisy_budget": 24,
+    "simulations": 100,
+    "keep": 10,
+}
+
+
+def parse(argv) -> Settings:
+    """Settings from command-line words; ValueError on those that make no sense."""
+    name = "python -m experiments.point_patterns"
+    given = tyro.cli(Settings, args=argv, prog=name)
+    if given.smoke:
+        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
+        given = tyro.cli(Settings, args=argv, default=base, prog=name)
+    least = {"capacity": 2, "inner_steps": 1, "chains": 2, "steps": 12, "noisy": 1, "keep": 2}
+    for field, low in (least | {"noisy_budget": 12 * given.noisy, "simulations": 10}).items():
+        if getattr(given, field) < low:
+            got = getattr(given, field)
+            raise ValueError(f"settings: {field} must be at least {low}; got {got}")
+    unknown = [name for name in given.patterns if name not in ("whole", "short")]
+    if unknown or not given.patterns:
+        got = ", ".join(unknown) or "none"
+        raise ValueError(f"settings: patterns must be among whole, short; got {got}")
+    if given.keep > given.simulations:
+        raise ValueError(
+            f"settings: keep must be at most simulations; got {given.keep} of {given.simulations}"
+        )
+    return given
