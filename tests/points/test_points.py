@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgen import points
+from jaxgen.points import _perfect
 
 WINDOW = points.box([0.0, -1.0], [2.0, 0.5])
 AREA = 3.0
@@ -123,6 +124,22 @@ def test_perfect_counts_of_strauss_everywhere():
     drawn = many(perfect, 400)
     assert np.all(drawn.coalesced)
     agree(drawn.pattern.mask.sum(1), np.exp(probs))
+
+
+@pytest.mark.usefixtures("same_key")
+def test_a_perfect_draw_is_the_same_however_far_one_looks_back():
+    process, law = points.strauss(1.0, 0.2, 9.0), points.poisson(1.0, WINDOW, capacity=14)
+
+    def both(key):
+        past = _perfect._past(key, law, 14, 16)
+        look = lambda back: _perfect._forward(past, process.log_intensity, 0.0, jnp.asarray(back))
+        return look(2), look(16)
+
+    (upper, lower), (_, longer) = jax.tree.map(np.asarray, many(both, 400))
+    assert np.all(upper | ~lower)  # the lower pattern lies within the upper one
+    coalesced = np.all(upper == lower, 1)
+    assert 40 < np.sum(coalesced) < 400
+    np.testing.assert_array_equal(lower[coalesced], longer[coalesced])
 
 
 def by_rejection(beta, gamma, radius, n, seed=3):
