@@ -79,9 +79,8 @@ def measured(name, d, sampler, settings):
     error = shares - _samplers.SHARE
     logs = np.array([one.log_z for one in draws])
     effective = float(np.mean([one.inner for one in draws]))
-    gradients = sampler.gradients
-    if np.isnan(gradients):  # NUTS says how many gradients it spent
-        gradients, effective = effective, np.nan
+    steps = np.mean([one.steps for one in draws])
+    steps = 1.0 if np.isnan(steps) else float(steps)
     row = {
         "d": d,
         "sampler": name,
@@ -93,8 +92,8 @@ def measured(name, d, sampler, settings):
         "log z": float(logs.mean()),
         "log z spread": float(logs.std(ddof=1)),
         "effective": effective,
-        "values": float(sampler.values),
-        "gradients": float(gradients),
+        "values": sampler.values * steps,
+        "gradients": sampler.gradients * steps,
         "seconds": seconds,
     }
     pick = slice(None, None, max(len(draws[0].x) // 2000, 1))

@@ -24,14 +24,15 @@ class Draws(NamedTuple):
     weights: Any  # [n], summing to 1
     log_z: Any  # [] or NaN
     inner: Any  # [] effective draws: of the weights, or the least over time of a score estimate
+    steps: Any = np.nan  # [] gradients or steps that it chose to spend, where data decide
 
 
 class Sampler(NamedTuple):
     """A sampler, and what one run of it asks of the target."""
 
     run: Any  # key -> Draws
-    values: float  # evaluations of the log-density without gradient, a run
-    gradients: float  # evaluations with gradient, a run; NaN where data decide
+    values: float  # evaluations of the log-density without gradient, a run or a step of `Draws`
+    gradients: float  # evaluations with gradient, a run or a step
 
 
 class Target(NamedTuple):
@@ -100,9 +101,9 @@ def nuts(aim, settings):
 
     def run(key):
         x, count = chains(algorithm, aim, key, settings.nuts_chains, settings.nuts_moves)
-        return equal(x)._replace(inner=count)  # here the gradients that it chose to spend
+        return equal(x)._replace(steps=count)
 
-    return Sampler(run, 0, np.nan)
+    return Sampler(run, 0, 1)
 
 
 def ornstein_uhlenbeck():
@@ -231,10 +232,12 @@ def sequential(aim, settings):
         key_start, key = jax.random.split(key)
         xs = starts(aim, key_start, settings.particles)
         state, info = jg.smc.run(key, algorithm, xs)
-        return Draws(state.particles, state.weights, state.log_normaliser, info.effective_draws)
+        found = state.particles, state.weights, state.log_normaliser, info.effective_draws
+        return Draws(*found, info.steps)
 
-    steps = 4 if aim.d < 8 else 12  # the ladder is adaptive: about this many
-    return Sampler(run, settings.particles * steps, 6 * settings.particles * steps)
+    n = settings.particles
+    # A step: the ladder, the weights and a count of divergences; a start and five moves
+    return Sampler(run, 3 * n, 6 * n)
 
 
 MAKERS = {
