@@ -335,7 +335,12 @@ def test_the_law_is_kept_in_one_trace(name):
     case.check(x)
 
 
-@pytest.mark.parametrize("name", DOOR)
+# Seconds each, operation by operation.
+LONG = {"parallel_tempering", "suffix_regeneration", "within_gibbs", "block_proposals"}
+EAGER = [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in DOOR]
+
+
+@pytest.mark.parametrize("name", EAGER)
 @pytest.mark.usefixtures("same_key")
 def test_eager_is_jit_is_vmap(name):
     case = DOOR[name]
