@@ -46,6 +46,9 @@ def test_pairs_are_counted():
     padded = points.pattern(x, 10)
     assert points.pair_count(padded, 0.4) == close > 3
     assert points.count(padded) == 7
+    holes = points.Pattern(jnp.asarray(x), jnp.asarray([0, 1, 1, 0, 1, 0, 1], bool))
+    few = points.pattern(x[[1, 2, 4, 6]])
+    assert points.pair_count(holes, 0.4) == points.pair_count(few, 0.4) > 0
     assert points.pair_count(points.pattern(np.zeros((4, 2))), 0.0) == 6  # duplicates are pairs
 
 
