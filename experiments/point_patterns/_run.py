@@ -23,7 +23,10 @@ def run(argv) -> None:
     folder = pathlib.Path(settings.run)
     folder.mkdir(parents=True, exist_ok=True)
     rows, falls, shown = [], [], []
-    with tqdm(total=5 * len(settings.patterns), desc="methods") as bar:
+    with tqdm(
+        total=(3 + settings.with_noisy + settings.with_abc_chains) * len(settings.patterns),
+        desc="methods",
+    ) as bar:
         for name in settings.patterns:
             problem = getattr(_problems, name)(settings)
             found = posteriors(settings, problem, falls, bar)
@@ -56,6 +59,8 @@ def posteriors(settings, problem, falls, bar):
     for i, (name, method) in enumerate(
         {"exchange": _methods.exchange, "noisy": _methods.noisy}.items()
     ):
+        if name == "noisy" and not settings.with_noisy:
+            continue
         timed(name, lambda m=method, i=i: m(jax.random.fold_in(key, i), settings, problem))
     thetas, features = _methods.simulated(jax.random.fold_in(key, 2), settings, problem)
     distance = _methods.distance_of(problem, thetas, features)
@@ -72,6 +77,8 @@ def posteriors(settings, problem, falls, bar):
         return theta[:, None], settings.keep / settings.simulations, settings.simulations
 
     timed("ABC, rejection", by_rejection)
+    if not settings.with_abc_chains:
+        return found
     at = jax.jit(lambda key, theta: distance(problem.simulate(key, theta)))
     keys = jax.random.split(jax.random.fold_in(key, 4), len(kept["theta"]))
     tolerance = max(float(np.quantile(jax.vmap(at)(keys, kept["theta"]), 0.25)), 1e-3)

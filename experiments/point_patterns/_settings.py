@@ -29,6 +29,10 @@ class Settings:
     """Chains of each method."""
     steps: int = 300
     """Steps of a chain of exchange, a sixth of them left out."""
+    with_noisy: bool = True
+    """Also noisy Metropolis-Hastings."""
+    with_abc_chains: bool = True
+    """Also chains of ABC."""
     noisy: int = 6
     """Simulations in a step of noisy Metropolis-Hastings, whose chains are `noisy` times shorter
     than `noisy_budget`."""
@@ -44,6 +48,8 @@ class Settings:
 
 SMOKE = {
     "patterns": ("short",),
+    "with_noisy": False,
+    "with_abc_chains": False,
     "beta": 15.0,
     "capacity": 40,
     "inner_steps": 40,
