@@ -15,6 +15,7 @@ MIXED = statistics.concatenate(
     statistics.moments((2, 3)), statistics.structure((1, 2)), statistics.leverage((1,))
 )
 BUILDS = {"plain": microcanonical.plain, "mean_field": microcanonical.mean_field}
+COSTLY = [pytest.param("plain", marks=pytest.mark.slow), "mean_field"]
 
 
 def descended(descent, x, steps, key=None):
@@ -126,11 +127,11 @@ def test_the_series_is_unbiased_and_its_bound_holds(name):
     x = noise(5, 4, 10)
     target = [1.5, 0.3, 0.7, -0.2, -0.3]
     exact = BUILDS[name](MIXED, target, step_size=0.02)
-    claim = np.asarray(exact.step(None, exact.init(x))[0].log_det)
+    claim = np.asarray(jax.jit(lambda x: exact.step(None, exact.init(x)))(x)[0].log_det)
 
     @functools.partial(jax.jit, static_argnums=1)
     def estimated(key, products):
-        rule = microcanonical.series(products=products, probes=4000)
+        rule = microcanonical.series(products=products, probes=1000)
         descent = BUILDS[name](MIXED, target, step_size=0.02, log_det=rule)
         return descent.step(key, descent.init(x))
 
@@ -142,8 +143,8 @@ def test_the_series_is_unbiased_and_its_bound_holds(name):
     assert abs(miss) < 5 * error * (1 if name == "plain" else 2)  # shares are correlated
     if name == "plain":
         assert (abs(state.log_det - claim) < 5 * np.asarray(info.log_det_error)).all()
-    # Two products: the same probes give the cut alone, which the reported bound covers
-    short, brief = estimated(jax.random.key(1), 1)
+    # The same probes, cut early: what is left out is below the reported bound
+    short, brief = estimated(jax.random.key(1), 2)
     cut = abs(np.sum(short.log_det - state.log_det)) / len(x)
     assert 0 < cut < brief.truncation
 
@@ -254,7 +255,7 @@ def test_on_ar1_mean_field_is_closer_than_plain_at_equal_error():
     assert kl_mean[-1] < 0.1 < 0.3 < kl_plain[-1]
 
 
-@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize("name", COSTLY)
 def test_gradients_pass_through_the_descent_and_vmap_agrees(name):
     x = noise(10, 2, 5)
 
@@ -273,7 +274,7 @@ def test_gradients_pass_through_the_descent_and_vmap_agrees(name):
 
 
 @pytest.mark.usefixtures("x32")
-@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize("name", COSTLY)
 def test_float32_is_kept_and_close(name):
     x = noise(11, 3, 8, np.float32)
     target = np.array([1.5, 0.3, 0.7, -0.2, -0.3])

@@ -87,8 +87,9 @@ def series(*, products=4, probes=2):
     B is symmetric, so each product B u gives two traces, u_j . u_j and u_j . u_(j-1), all unbiased.
     The bias is that of the cut, at most |u_p|^2 rho / ((2 p + 1)(1 - rho)) for p products and
     rho = |B|. It is reported with rho = |u_p| / |u_(p-1)|, the largest over probes, which
-    approaches |B| from below, so the report is an estimate of the bound. At rho >= 1 the series
-    diverges: `truncation` is then infinite and `invertible` False.
+    approaches |B| from below as p grows, so the report is an estimate of the bound: with one
+    product, and with particles coupled, the bias has been seen to exceed it by 4 %. At
+    rho >= 1 the series diverges: `truncation` is then infinite and `invertible` False.
 
     Args: products, how many Jacobian-vector products per probe, at least 1; probes, at least 2.
     Raises ValueError on fewer.
