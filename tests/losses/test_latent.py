@@ -109,7 +109,11 @@ def exact_elbo(params):
     return loglikelihood(params, mean, X) - spread - divergence
 
 
-@pytest.mark.parametrize("options", [{}, {"landing": True}, {"divergence": DIVERGENCE}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"landing": True}, {"divergence": DIVERGENCE}],
+    ids=["sampled", "landing", "divergence"],
+)
 def test_the_elbo_and_its_gradient_are_unbiased(options):
     model = loglikelihood if "divergence" in options else logjoint
     values, gradients = sampled(latent.elbo(ENCODER, model, draws=2, **options), poor_params())
