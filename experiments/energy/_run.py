@@ -1,13 +1,12 @@
 """A whole run, study by study; a study found under the same settings is read back."""
 
 import dataclasses
-import json
 import pathlib
-import time
 
 import jax
 
 from experiments._command import ended
+from experiments._kept import kept
 from experiments._rows import write_csv
 from experiments.energy import _grid, _hybrid, _ladder, _mean, _memory, _settings
 
@@ -46,14 +45,14 @@ def run(argv) -> None:
 def resumed(path, name, settings, folder):
     """The rows of a study, read back when they were found before under these settings."""
     stamp = dataclasses.asdict(settings) | {"run": "", "studies": ""}
-    if path.exists():
-        held = json.loads(path.read_text())
-        if held["settings"] == stamp:
-            return held["rows"]
-    began = time.time()
+    return kept(path, stamp, lambda: studied(name, settings, folder))
+
+
+def studied(name, settings, folder):
+    """The rows of a study."""
     with jax.enable_x64(name in ("grid", "memory")):
         found = STUDIES[name](settings, folder)
-    rows = [
+    return [
         {
             "study": name,
             "quantity": quantity,
@@ -63,6 +62,3 @@ def resumed(path, name, settings, folder):
         }
         for quantity, claimed, measured, error in found
     ]
-    seconds = round(time.time() - began, 1)
-    path.write_text(json.dumps({"settings": stamp, "rows": rows, "seconds": seconds}, indent=1))
-    return rows

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import tyro
+from experiments._settings import at_least, names, read
 
 STUDIES = ("grid", "mean", "memory", "hybrid", "ladder")
 
@@ -55,16 +55,7 @@ SMOKE = {
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.energy"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
-    unknown = [word for word in given.studies if word not in STUDIES]
-    if unknown or not given.studies:
-        got = ", ".join(unknown) or "none"
-        raise ValueError(f"settings: studies must be among {', '.join(STUDIES)}; got {got}")
-    for field in set(SMOKE) - {"studies"}:
-        if getattr(given, field) < 2:
-            raise ValueError(f"settings: {field} must be at least 2; got {getattr(given, field)}")
+    given = read(Settings, SMOKE, "energy", argv)
+    names(given, studies=STUDIES)
+    at_least(given, **dict.fromkeys(set(SMOKE) - {"studies"}, 2))
     return given

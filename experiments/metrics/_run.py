@@ -1,7 +1,5 @@
 """A whole run: estimators, then studies; user errors become one line and exit code 2."""
 
-import dataclasses
-import json
 import pathlib
 import time
 
@@ -9,6 +7,7 @@ import jax
 from tqdm import tqdm
 
 from experiments._command import ended
+from experiments._kept import kept
 from experiments._rows import write_csv
 from experiments.metrics import _engine, _figures, _settings
 from experiments.metrics._rooms import ROOMS, STUDIES
@@ -46,9 +45,8 @@ def all_estimators(settings, folder):
         make = lambda each=each: _engine.measured(
             each, repeats=settings.repeats, seed=settings.seed, smoke=settings.smoke
         )
-        found = kept(
-            folder / "kept" / f"{room}-{index}.json", (each.name, each.case), settings, make
-        )
+        label = stamp([each.name, each.case], settings)
+        found = kept(folder / "kept" / f"{room}-{index}.json", label, make)
         rows += [{"room": room} | row for row in found]
         write_csv(folder / "estimators.csv", rows)
     _figures.errors(folder / "estimators.png", rows)
@@ -67,27 +65,13 @@ def study(each, settings, folder):
     print(f"{each.name}: {each.claim}", flush=True)
     start = time.perf_counter()
     make = lambda: each.rows(settings.smoke, settings.seed)
-    rows = kept(folder / "kept" / f"{each.name}.json", each.name, settings, make)
+    rows = kept(folder / "kept" / f"{each.name}.json", stamp(each.name, settings), make)
     write_csv(folder / f"{each.name}.csv", rows)
     each.figure(folder / f"{each.name}.png", rows)
     seconds = time.perf_counter() - start
     print(f"  {folder}/{each.name}.csv\n  {folder}/{each.name}.png ({seconds:.0f} s)")
 
 
-def kept(path, name, settings, make):
-    """What make() gives, read back when it was found before under the same settings."""
-    fields = dataclasses.asdict(settings)
-    stamp = [name, *(fields[field] for field in ("smoke", "repeats", "seed"))]
-    stamp = json.loads(json.dumps(stamp))
-    if path.exists():
-        try:
-            found = json.loads(path.read_text())
-            if found["stamp"] == stamp:
-                return found["rows"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"kept: {path} must hold rows of an earlier run; got {error}"
-            ) from error
-    rows = json.loads(json.dumps(make(), default=float))
-    path.write_text(json.dumps({"stamp": stamp, "rows": rows}))
-    return rows
+def stamp(name, settings):
+    """What the rows of a study or an estimator depend on."""
+    return [name, settings.smoke, settings.repeats, settings.seed]

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import tyro
-
+from experiments._settings import read
 from experiments.metrics._rooms import ROOMS, STUDIES
 
 
@@ -36,11 +35,7 @@ SMOKE = {"repeats": 4}
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.metrics"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
+    given = read(Settings, SMOKE, "metrics", argv)
     for field, known in (("rooms", ROOMS), ("studies", STUDIES)):
         unknown = [word for word in getattr(given, field) if word not in known]
         if unknown:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import tyro
+from experiments._settings import at_least, names, read
 
 STUDIES = ("ar1", "sp500", "nasdaq")
 
@@ -45,19 +45,8 @@ SMOKE = {
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.microcanonical"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, studies=STUDIES[:2], **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
-    unknown = [word for word in given.studies if word not in STUDIES]
-    if unknown or not given.studies:
-        got = ", ".join(unknown) or "none"
-        raise ValueError(f"settings: studies must be among {', '.join(STUDIES)}; got {got}")
-    for field in SMOKE:
-        least = {"ar_length": 12, "length": 32}.get(field, 2)
-        if getattr(given, field) < least:
-            raise ValueError(
-                f"settings: {field} must be at least {least}; got {getattr(given, field)}"
-            )
+    smoke = SMOKE | {"studies": STUDIES[:2]}
+    given = read(Settings, smoke, "microcanonical", argv)
+    names(given, studies=STUDIES)
+    at_least(given, **(dict.fromkeys(SMOKE, 2) | {"ar_length": 12, "length": 32}))
     return given

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import tyro
+from experiments._settings import at_least, names, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,20 +64,10 @@ SMOKE = {
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.point_patterns"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
+    given = read(Settings, SMOKE, "point_patterns", argv)
     least = {"capacity": 2, "inner_steps": 1, "chains": 2, "steps": 12, "noisy": 1, "keep": 2}
-    for field, low in (least | {"noisy_budget": 12 * given.noisy, "simulations": 10}).items():
-        if getattr(given, field) < low:
-            got = getattr(given, field)
-            raise ValueError(f"settings: {field} must be at least {low}; got {got}")
-    unknown = [name for name in given.patterns if name not in ("whole", "short")]
-    if unknown or not given.patterns:
-        got = ", ".join(unknown) or "none"
-        raise ValueError(f"settings: patterns must be among whole, short; got {got}")
+    at_least(given, **least, noisy_budget=12 * given.noisy, simulations=10)
+    names(given, patterns=("whole", "short"))
     if given.keep > given.simulations:
         raise ValueError(
             f"settings: keep must be at most simulations; got {given.keep} of {given.simulations}"

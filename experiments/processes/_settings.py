@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import tyro
-
+from experiments._settings import names, read
 from experiments.processes._processes import LEARNED, PROCESSES
 from experiments.processes._train import LAWS
 
@@ -75,16 +74,8 @@ SMOKE = {
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.processes"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
-    for field, known in {"data": LAWS, "processes": (*PROCESSES, LEARNED)}.items():
-        unknown = [word for word in getattr(given, field) if word not in known]
-        if unknown or not getattr(given, field):
-            got = ", ".join(unknown) or "none"
-            raise ValueError(f"settings: {field} must be among {', '.join(known)}; got {got}")
+    given = read(Settings, SMOKE, "processes", argv)
+    names(given, data=LAWS, processes=(*PROCESSES, LEARNED))
     if given.processes[0] != "vp":
         raise ValueError(f"settings: processes must begin with vp; got {given.processes[0]}")
     if not given.budgets or min(given.budgets) < 5:

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import tyro
-
+from experiments._settings import at_least, names, read
 from experiments.samplers._methods import GRIDS, METHODS
 from experiments.samplers._problems import PROCESSES
 
@@ -58,23 +57,11 @@ SMOKE = {
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.samplers"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
-    for field, known in {"processes": PROCESSES, "samplers": METHODS, "grids": GRIDS}.items():
-        unknown = [word for word in getattr(given, field) if word not in known]
-        if unknown or not getattr(given, field):
-            got = ", ".join(unknown) or "none"
-            raise ValueError(f"settings: {field} must be among {', '.join(known)}; got {got}")
+    given = read(Settings, SMOKE, "samplers", argv)
+    names(given, processes=PROCESSES, samplers=METHODS, grids=GRIDS)
     for field, least in {"dims": 1, "budgets": 1, "order_evaluations": 8, "guidance": 0}.items():
         if not getattr(given, field) or min(getattr(given, field)) < least:
             got = getattr(given, field)
             raise ValueError(f"settings: {field} must be numbers of at least {least}; got {got}")
-    for field, least in {"starts": 2, "solution_steps": 20, "seed": 0}.items():
-        if getattr(given, field) < least:
-            raise ValueError(
-                f"settings: {field} must be at least {least}; got {getattr(given, field)}"
-            )
+    at_least(given, starts=2, solution_steps=20, seed=0)
     return given

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import tyro
-
+from experiments._settings import at_least, names, read
 from experiments.tabular._sets import NAMES
 
 
@@ -97,18 +96,9 @@ POSITIVE += ("check", "bound_points", "circle_steps")
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.tabular"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
-    unknown = [word for word in given.sets if word not in NAMES]
-    if unknown or not given.sets:
-        got = ", ".join(unknown) or "none"
-        raise ValueError(f"settings: sets must be among {', '.join(NAMES)}; got {got}")
+    given = read(Settings, SMOKE, "tabular", argv)
+    names(given, sets=NAMES)
     if 1 not in given.components or min(given.components) < 1:
         raise ValueError(f"settings: components must hold 1; got {given.components}")
-    for field in POSITIVE:
-        if getattr(given, field) < 1:
-            raise ValueError(f"settings: {field} must be at least 1; got {getattr(given, field)}")
+    at_least(given, **dict.fromkeys(POSITIVE, 1))
     return given

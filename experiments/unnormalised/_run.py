@@ -1,7 +1,6 @@
 """A whole run: the table, and two pictures; user errors end in exit code 2."""
 
 import dataclasses
-import json
 import pathlib
 import time
 
@@ -10,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments._command import ended
+from experiments._kept import kept as stored
 from experiments._rows import write_csv
 from experiments.unnormalised import _figures, _samplers, _settings
 
@@ -56,17 +56,14 @@ def run(argv) -> None:
 
 def resumed(file, name, d, sampler, settings):
     """(row, first coordinates, weights), read back when found before under these settings."""
-    stamp = json.loads(
-        json.dumps(dataclasses.asdict(settings) | {"run": "", "dims": "", "samplers": ""})
-    )
-    if file.with_suffix(".json").exists():
-        held = json.loads(file.with_suffix(".json").read_text())
-        if held["settings"] == stamp:
-            return held["row"], np.array(held["x"]), np.array(held["weights"])
-    row, x, weights = measured(name, d, sampler, settings)
-    held = {"settings": stamp, "row": row, "x": x.tolist(), "weights": weights.tolist()}
-    file.with_suffix(".json").write_text(json.dumps(held))
-    return row, x, weights
+    stamp = dataclasses.asdict(settings) | {"run": "", "dims": "", "samplers": ""}
+
+    def make():
+        row, x, weights = measured(name, d, sampler, settings)
+        return {"row": row, "x": x.tolist(), "weights": weights.tolist()}
+
+    held = stored(file.with_suffix(".json"), stamp, make)
+    return held["row"], np.array(held["x"]), np.array(held["weights"])
 
 
 def measured(name, d, sampler, settings):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import tyro
+from experiments._settings import at_least, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +59,10 @@ SMOKE = {
 
 def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
-    name = "python -m experiments.unnormalised"
-    given = tyro.cli(Settings, args=argv, prog=name)
-    if given.smoke:
-        base = dataclasses.replace(Settings(), smoke=True, **SMOKE)
-        given = tyro.cli(Settings, args=argv, default=base, prog=name)
+    given = read(Settings, SMOKE, "unnormalised", argv)
     if not given.dims or min(given.dims) < 1:
         raise ValueError(f"settings: dims must be at least 1; got {given.dims}")
     low = {"repeats": 2, "inner": 2, "candidates": 2, "particles": 2, "replicas": 3}
-    for field in ("chains", "moves", "nuts_chains", "nuts_moves", "stops", *low):
-        if getattr(given, field) < low.get(field, 1):
-            raise ValueError(
-                f"settings: {field} must be at least {low.get(field, 1)}; "
-                f"got {getattr(given, field)}"
-            )
+    ones = ("chains", "moves", "nuts_chains", "nuts_moves", "stops")
+    at_least(given, **(dict.fromkeys(ones, 1) | low))
     return given
