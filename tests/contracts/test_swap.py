@@ -121,12 +121,14 @@ def test_losses(name):
 # Splitting needs a velocity, two of them a pair; stages placed in log-SNR need one log-SNR.
 SPLITTING = {"sscs", "verlet", "conjugate"}
 STAGES = {"seeds", "refined", "edm_churn", "rho_rk", "dpm_solver"}
+SCALAR = {"frozen_score"}  # its linear part is a number
 
 
 def undefined_solvers(name):
     if family(name) == "blocks":
-        return set() if jg.processes.num_blocks(make(name)) == 2 and name != "psld" else {"verlet"}
-    return SPLITTING | STAGES if family(name) == "diagonal" else SPLITTING
+        pair = jg.processes.num_blocks(make(name)) == 2 and name != "psld"
+        return SCALAR if pair else SCALAR | {"verlet"}
+    return SPLITTING | STAGES | SCALAR if family(name) == "diagonal" else SPLITTING
 
 
 @everybody

@@ -92,7 +92,13 @@ def in_errors(draws, exact):
     return np.max(np.abs(np.mean(draws, 0) - np.ravel(exact)) / np.maximum(error, 1e-6))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("flow", "mixture") else name
+        for name in FAMILIES
+    ],
+)
 def test_families_are_laws_and_their_bound_has_the_right_gradient(name):
     family, params = bent(name)
     xs, area = grid()

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import jax
@@ -34,15 +35,31 @@ def start(*words, devices=1, before=None):
     command = [sys.executable, "-m", "experiments.images", *map(str, words)]
     if before is not None:
         command = ["bash", "-c", f'{before}; exec "$@"', "bash", *command]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env=environment(devices), **pipes)
+    # Files, for a pipe that nobody reads stops a process that says much; heard() closes them.
+    said = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(devices), stdout=said[0], stderr=said[1]
+    )
+    process.said = said
+    return process
+
+
+def heard(process):
+    """What an ended process said on standard output and on standard error."""
+    texts = []
+    for file in process.said:
+        file.seek(0)
+        texts.append(file.read())
+        file.close()
+    return texts
 
 
 def finish(process, code=0):
     try:
-        out, err = process.communicate(timeout=900)
+        process.wait(timeout=900)
     finally:
         process.kill()
+    out, err = heard(process)
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return out, err
 
@@ -80,7 +97,8 @@ def test_a_killed_run_goes_on_bit_for_bit(whole, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.wait()
+    heard(killed)
     assert 6 <= training.checkpoints.latest(tmp_path / "checkpoints") < 24
     out, _ = finish(start(*TINY, "--no-measure", "--run", tmp_path))
     assert "going on after step" in out

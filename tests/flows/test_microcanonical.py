@@ -255,6 +255,7 @@ def test_on_ar1_mean_field_is_closer_than_plain_at_equal_error():
     assert kl_mean[-1] < 0.1 < 0.3 < kl_plain[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COSTLY)
 def test_gradients_pass_through_the_descent_and_vmap_agrees(name):
     x = noise(10, 2, 5)
@@ -273,6 +274,7 @@ def test_gradients_pass_through_the_descent_and_vmap_agrees(name):
     np.testing.assert_allclose(ends[0], end(target + nudges[0]), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x32")
 @pytest.mark.parametrize("name", COSTLY)
 def test_float32_is_kept_and_close(name):

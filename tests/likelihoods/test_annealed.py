@@ -28,7 +28,10 @@ def grid(beta):
 
 @pytest.mark.parametrize(
     ("beta", "truth", "rungs", "draws"),
-    [(0.2, 11.771470, 24, 1000), (0.4, 14.561093, 80, 4000)],
+    [
+        (0.2, 11.771470, 24, 1000),
+        pytest.param(0.4, 14.561093, 80, 4000, marks=pytest.mark.slow),
+    ],
 )
 def test_the_grid_is_bracketed(beta, truth, rungs, draws):
     """Within 4 standard errors that are below 0.01, from below and from above."""

@@ -141,7 +141,7 @@ KERNELS = {
 }
 
 
-@pytest.mark.parametrize("beta", [0.2, 0.4])
+@pytest.mark.parametrize("beta", [pytest.param(0.2, marks=pytest.mark.slow), 0.4])
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_ising_model_is_kept(name, beta):
     """From exact draws: E|m| within 4 standard errors, and chi square of (bonds, m)."""

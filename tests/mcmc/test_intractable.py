@@ -189,7 +189,7 @@ CASES = {
 }
 
 
-HEAVY = ("noisy, poisson", "double, ising")
+HEAVY = ("noisy, strauss", "double, ising")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,7 @@ def test_an_asymmetric_proposal_is_corrected():
     agrees(run(built, problem.start, 100, 240), problem.mean, problem.variance)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_key")
 def test_noisy_metropolis_tends_to_the_ideal_chain():
     """The error of its acceptance falls as one over the root of the number of simulations."""
@@ -284,6 +285,7 @@ def test_abc_chain_tends_to_the_posterior_as_the_tolerance_falls():
     assert np.abs(truths[5.5][0] - problem.mean) > 0.2 * np.sqrt(problem.variance)
 
 
+@pytest.mark.slow
 def test_abc_rejection_keeps_the_closest():
     problem = poisson_problem()
     prior = lambda key: jax.random.gamma(key, SHAPE, (1,)) / RATE
@@ -331,6 +333,7 @@ def test_learned_summaries_are_posterior_means():
     np.testing.assert_allclose(same, found, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_least_discrepancy_finds_a_simulator():
     """theta minimises the MMD between data and 20 weighted simulations a + exp(b) u + u^2 / 5."""
     simulate = lambda theta, u: theta[0] + jnp.exp(theta[1]) * u + u**2 / 5

@@ -250,6 +250,7 @@ def test_many_classes_are_read_by_the_likeliest():
         assert metric(probs, labels) == metric(confidence, correct)
 
 
+@pytest.mark.slow
 def test_consistency_test_is_uniform_under_calibration_and_sees_a_gap():
     probs, outcomes = calibrated(150, 400, seed=5)
     test = jax.jit(

@@ -46,6 +46,7 @@ def test_the_z_value_has_unit_variance_over_permutations():
     np.testing.assert_allclose(np.var(exact), 1, atol=5 * np.sqrt(2 / 800))
 
 
+@pytest.mark.slow
 def test_equal_laws_reject_no_more_than_they_may():
     # A classifier that calls two thirds "x" whatever they are; small sizes, the discrete case.
     def p_values(key):

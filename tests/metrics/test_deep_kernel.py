@@ -58,7 +58,7 @@ def by_hand(k_xx, k_yy, k_xy, drop):
     return value, n * m / (n + m) * variance
 
 
-@pytest.mark.parametrize("drop", [False, True])
+@pytest.mark.parametrize("drop", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_objectives_by_loops(drop):
     xs, ys, p = cloud(1, 7, 2), cloud(2, 9, 2, 0.4), numbers(2)
     make = two_sample.multi_population_objective if drop else two_sample.power_objective
@@ -91,6 +91,7 @@ def values_and_variances(key, n, m):
     return jnp.asarray(found)
 
 
+@pytest.mark.slow
 def test_variance_estimates_and_the_proxy_is_steadier():
     n, m = 90, 60
     keys = jax.random.split(jax.random.key(1), 600)

@@ -177,6 +177,7 @@ def test_adaptation_is_unbiased_and_pays():
     np.testing.assert_allclose(claimed, spread, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_adaptation_on_one_key():
     method, truth = tail_problem(budget=4000, num_samples=500, num_components=2)
     state, found = jax.jit(lambda key: run(key, method, 4000, 2000))(jax.random.key(1))

@@ -99,7 +99,7 @@ def test_bad_input():
         metrics.nearest(xs, xs[:, :1])
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 def test_ties_and_near_copies_are_those_of_differences(dtype):
     # Steps of 1e-3 at 300 are lost in an expanded square of float32; differences keep them.
     rng = np.random.RandomState(3)

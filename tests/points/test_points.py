@@ -129,6 +129,7 @@ def test_perfect_counts_of_strauss_everywhere():
     agree(drawn.pattern.mask.sum(1), np.exp(probs))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_key")
 def test_a_perfect_draw_is_the_same_however_far_one_looks_back():
     process, law = points.strauss(1.0, 0.2, 9.0), points.poisson(1.0, WINDOW, capacity=14)
@@ -156,6 +157,7 @@ def by_rejection(beta, gamma, radius, n, seed=3):
     return np.array(found).T
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_key")
 def test_two_simulators_agree_with_rejection():
     process = points.strauss(6.0, 0.4, 0.25)

@@ -53,8 +53,8 @@ def errors(estimator, exact, sizes, repeats):
 @pytest.mark.parametrize(
     "form",
     [
-        *("importance", "ensemble", "stein"),
-        *(pytest.param(form, marks=pytest.mark.slow) for form in ("guess", "gradient")),
+        *("importance", "stein"),
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("ensemble", "guess", "gradient")),
     ],
 )
 def test_error_falls_as_one_over_root_m(form):

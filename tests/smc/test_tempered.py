@@ -59,6 +59,7 @@ def test_log_z_and_weighted_mean(exponents):
     assert abs(np.mean(spread) - VARIANCE) < 4 * error + 0.005, (np.mean(spread), error)
 
 
+@pytest.mark.slow
 def test_a_last_step_leaves_equal_weights_and_log_z():
     algorithm = smc.tempered(logprior_fn, loglikelihood_fn, kernel, moves=2)
     run = jax.jit(smc.run, static_argnums=1, static_argnames="resample")

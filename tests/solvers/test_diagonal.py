@@ -26,6 +26,7 @@ Z = jnp.array([0.3, -0.2, 0.9])
 
 # Their stages stand at shares of a step in log-SNR, which each entry would place elsewhere.
 STAGED = {"dpm_solver", "edm_churn", "refined", "rho_rk", "seeds"}
+SCALAR = {"frozen_score"}  # its linear part is a number
 SOLVERS = {
     **problems.behind(exponential),
     **problems.behind(sde),
@@ -45,7 +46,7 @@ EAGER = {"euler_maruyama", "rho_rk, clock t"}  # derivatives of schedules, compi
     "name",
     [
         pytest.param(name, marks=pytest.mark.slow) if name in EAGER else name
-        for name in sorted(set(SOLVERS) - STAGED)
+        for name in sorted(set(SOLVERS) - STAGED - SCALAR)
     ],
 )
 def test_rows_are_those_of_every_entry(name):

@@ -43,7 +43,9 @@ def test_the_step_of_the_ornstein_uhlenbeck_process():
     assert abs(found[1] - 1.47) < 0.005, found
 
 
-@pytest.mark.parametrize("name", ["vp", "ve", "edm"])
+@pytest.mark.parametrize(
+    "name", ["vp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ve", "edm"))]
+)
 def test_weak_order_one_for_gaussian_data(name):
     """The variance of N(1, 0.25), propagated exactly, converges at order 1."""
     process = getattr(processes.scalar, name)()
@@ -78,6 +80,7 @@ def reverse_monte_carlo(target, draws, n):
     return process, solver, np.asarray(grids.log_snr(process, n, t_min=0.01))
 
 
+@pytest.mark.slow
 def test_reverse_diffusion_monte_carlo_weighs_modes_and_finds_log_z():
     """Modes eight deviations apart: shares within 0.05 from the log-density alone, and weights of
     paths whose mean is Z though the scores are noisy.

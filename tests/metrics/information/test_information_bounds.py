@@ -68,6 +68,7 @@ def test_donsker_varadhan_is_tight_and_sees_no_constant():
     assert abs(donsker_varadhan(0 * scores).value) < 1e-12
 
 
+@pytest.mark.slow
 def test_infonce_stays_below_log_n_and_the_truth(draws):
     few = draws[:, :4, :4]
     values = jax.jit(jax.vmap(information.infonce))(few).value
