@@ -114,3 +114,14 @@ class Row(NamedTuple):
 
     t: Any  # []
     t_next: Any  # []
+
+
+def sampling_algorithm(init: Callable, step: Callable):
+    """blackjax's `SamplingAlgorithm` of init(position [*event], key) and step(key, state).
+
+    blackjax is imported here, not above: its import starts JAX's devices, and the processes of a
+    distributed run must join before that. Source: definition.
+    """
+    from blackjax.base import SamplingAlgorithm
+
+    return SamplingAlgorithm(init, step)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._accept import keep_or_take
 from jaxgen.mcmc._checks import is_bad, valid_start
 from jaxgen.mcmc._sites import ONE_HOT, real, sites, valid_sites
+from jaxgen.types import sampling_algorithm
 
 MOST = 65536  # configurations of one block
 
@@ -104,7 +104,7 @@ def block_gibbs(logdensity_fn, values, *, blocks=None, scan="cycle"):
         state, (probs, bad) = jax.lax.scan(body, state, (order, held))
         return state, GibbsInfo(order, probs, jnp.any(bad))
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def coloured_gibbs(logdensity_fn, values, colours):
@@ -154,7 +154,7 @@ def coloured_gibbs(logdensity_fn, values, colours):
         lost = is_bad(new.logdensity)
         return keep_or_take(~lost, new, state), GibbsInfo(order, probs, jnp.any(bad) | lost)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _valid_blocks(where, blocks, k):

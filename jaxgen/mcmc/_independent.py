@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._accept import decide
 from jaxgen.mcmc._checks import valid_start
 from jaxgen.mcmc._within import within_gibbs
+from jaxgen.types import sampling_algorithm
 
 
 class IndependentState(NamedTuple):
@@ -53,7 +53,7 @@ def independent(logdensity_fn, proposal):
         ratio = jnp.where(new.log_proposal == jnp.inf, jnp.nan, ratio)
         return decide(key_accept, ratio, new, state, new.log_proposal)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def block_proposals(logdensity_fn, proposals, *, scan="cycle"):

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.math import is_concrete
 from jaxgen.mcmc._accept import keep_or_take
 from jaxgen.mcmc._checks import positive, valid_start
+from jaxgen.types import sampling_algorithm
 
 
 class LangevinState(NamedTuple):
@@ -102,7 +102,7 @@ def ula(logdensity_fn, dt):
         noise = noise_like(rng_key, state.position)
         return land(evaluate, state, euler(state.position, state.logdensity_grad, noise, dt))
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def preconditioned(logdensity_fn, dt, scale):
@@ -130,7 +130,7 @@ def preconditioned(logdensity_fn, dt, scale):
         drift = forth(back(state.logdensity_grad))
         return land(evaluate, state, euler(state.position, drift, noise, dt))
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _linear_map(where, scale, position):
@@ -201,4 +201,4 @@ def annealed(logdensity_fn, levels, dts, *, steps):
         new, info = land(evaluate(count), LangevinState(*state[:3]), position)
         return AnnealedState(*new, count), info
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)

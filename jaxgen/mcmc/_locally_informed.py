@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._accept import MetropolisInfo, decide, keep_or_take
 from jaxgen.mcmc._checks import is_bad, positive, valid_start
 from jaxgen.mcmc._sites import real, sites, valid_sites
+from jaxgen.types import sampling_algorithm
 
 
 class DiscreteState(NamedTuple):
@@ -58,7 +58,7 @@ def gibbs_with_gradients(logdensity_fn, values):
         ratio = new.logdensity - state.logdensity + backward - forward[flip]
         return decide(key_accept, ratio, new, state, forward[flip])
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def discrete_langevin(logdensity_fn, values, dt, *, adjusted=True):
@@ -100,7 +100,7 @@ def discrete_langevin(logdensity_fn, values, dt, *, adjusted=True):
         info = MetropolisInfo(rate, ~bad, bad, new.position, forward)
         return keep_or_take(~bad, new, state), info
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _informed(where, logdensity_fn, values):

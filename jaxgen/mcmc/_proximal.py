@@ -9,10 +9,10 @@ arXiv 1802.09188 (Langevin as optimisation, proximal steps); Lau et al. 2023, ar
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._checks import positive
 from jaxgen.mcmc._langevin import euler, land, noise_like, start
+from jaxgen.types import sampling_algorithm
 
 
 def myula(logdensity_fn, prox, dt, *, smoothing):
@@ -42,7 +42,7 @@ def myula(logdensity_fn, prox, dt, *, smoothing):
         drift = jax.tree.map(pull, gradient, prox(x, smoothing), x)
         return land(evaluate, state, euler(x, drift, noise_like(rng_key, x), dt))
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def proximal_gradient(logdensity_fn, prox, dt, *, noise="before"):
@@ -79,4 +79,4 @@ def proximal_gradient(logdensity_fn, prox, dt, *, noise="before"):
             new = euler(prox(euler(x, state.logdensity_grad, nothing, dt), dt), nothing, draws, dt)
         return land(evaluate, state, new)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)

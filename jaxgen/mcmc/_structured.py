@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._accept import keep_or_take
 from jaxgen.mcmc._checks import fraction, positive, valid_start
 from jaxgen.mcmc._langevin import LangevinInfo, euler, noise_like
+from jaxgen.types import sampling_algorithm
 
 
 class StructuredState(NamedTuple):
@@ -111,7 +111,7 @@ def structured(logdensity_fn, dt, groups, *, buffer_size=256, thin=1, keep=None)
         state = StructuredState(new, safe, jax.tree.map(put, state.buffer, safe), count)
         return state, LangevinInfo(~finite)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _mix(state, labels, places, own):

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.math import is_concrete
 from jaxgen.mcmc._accept import decide
 from jaxgen.mcmc._checks import valid_start
+from jaxgen.types import sampling_algorithm
 
 
 class SuffixState(NamedTuple):
@@ -109,7 +109,7 @@ def suffix_regeneration(logdensity_fn, next_logits, *, end):
         state, info = decide(key_accept, ratio, new, state, forward)
         return state, SuffixInfo(*info, cut)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _length(x, end):

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.math import is_concrete
 from jaxgen.mcmc._accept import keep_or_take
 from jaxgen.mcmc._checks import is_bad, valid_start
+from jaxgen.types import sampling_algorithm
 
 
 class TemperingState(NamedTuple):
@@ -143,7 +143,7 @@ def parallel_tempering(logdensity_fn, kernel, exponents, *, reference_fn=None, m
         rate = rates / jnp.maximum(tries, 1)
         return new, TemperingInfo(infos, swapped, tried, rate, trips, jnp.any(bad))
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _travel(phase, replica):

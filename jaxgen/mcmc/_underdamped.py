@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._accept import keep_or_take
 from jaxgen.mcmc._checks import positive
 from jaxgen.mcmc._langevin import LangevinInfo, LangevinState, land, noise_like, start
+from jaxgen.types import sampling_algorithm
 
 
 class UnderdampedState(NamedTuple):
@@ -68,4 +68,4 @@ def underdamped(logdensity_fn, dt, *, friction=1.0):
         state = UnderdampedState(new.position, velocity, new.logdensity, new.logdensity_grad)
         return state, LangevinInfo(info.is_divergent)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)

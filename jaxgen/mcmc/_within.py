@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.mcmc._checks import is_bad, valid_start
+from jaxgen.types import sampling_algorithm
 
 
 class WithinGibbsState(NamedTuple):
@@ -88,7 +88,7 @@ def within_gibbs(logdensity_fn, kernels, *, scan="cycle"):
         }
         return state, WithinGibbsInfo(infos, chosen, is_bad(state.logdensity))
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _names(block):

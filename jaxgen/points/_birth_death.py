@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.math import is_concrete
 from jaxgen.points._pattern import Pattern, checked_capacity, count, uniform, volume
+from jaxgen.types import sampling_algorithm
 
 BIRTH, DEATH, MOVE = 0, 1, 2
 
@@ -86,7 +86,7 @@ def birth_death(process, window, *, moves=1 / 3):
         rate = jnp.exp(jnp.minimum(ratio, 0))
         return BirthDeathState(position), BirthDeathInfo(rate, taken, divergent, kind, row, new)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def _one_of(key, mask):

@@ -10,15 +10,12 @@ Source: Del Moral, Doucet and Jasra 2006, section 3.3 (forward kernels, weights 
 
 from typing import Any, NamedTuple
 
-import blackjax.smc.tempered as blackjax_tempered
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
-from blackjax.smc.resampling import systematic
-from blackjax.smc.solver import dichotomy
 
 from jaxgen.math import is_concrete
+from jaxgen.types import sampling_algorithm
 
 
 class TemperedState(NamedTuple):
@@ -60,7 +57,7 @@ def tempered(
     exponents=None,
     share=0.5,
     moves=5,
-    resample=systematic,
+    resample=None,
 ):
     """Tempered SMC of prior x likelihood as a `SamplingAlgorithm` over particles [n, *event], which
     start as draws of the prior.
@@ -78,13 +75,17 @@ def tempered(
         share: each step of the adaptive ladder goes as far as leaves this share of the particles
             effective, their weights counted.
         moves: steps of the kernel in a step.
-        resample: (key, weights, n) -> [n], of `blackjax.smc.resampling`.
+        resample: (key, weights, n) -> [n], of `blackjax.smc.resampling`; None is `systematic`.
     Raises ValueError on a ladder that does not rise or does not end at 1, a share outside (0, 1),
     moves < 1; `init` on particles without a common leading axis n >= 2, log-densities that are not
     one number, and (where concrete) ones that are NaN or +inf, or no likelihood above 0.
     Source: Del Moral et al. 2006; Jasra et al. 2011.
     """
-    where = "smc.tempered"
+    # The import of blackjax starts JAX's devices: not before somebody asks for it.
+    import blackjax.smc.tempered as blackjax_tempered
+    from blackjax.smc.solver import dichotomy
+
+    where, resample = "smc.tempered", _resampler(resample)
     exponents = None if exponents is None else _ladder(where, exponents)
     if not 0 < share < 1 or not isinstance(moves, int) or moves < 1:
         raise ValueError(
@@ -145,7 +146,7 @@ def tempered(
             effective, increment, divergences, info.ancestors, info.update_info
         )
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def run(key, algorithm, particles, *, max_steps=200, resample=False):
@@ -185,14 +186,20 @@ def run(key, algorithm, particles, *, max_steps=200, resample=False):
     return state, told
 
 
-def equal_weights(key, state, *, resample=systematic):
+def equal_weights(key, state, *, resample=None):
     """Particles [n, *event] without weights, resampled from a state by `resample(key, weights, n)`;
     it repeats some, so that `run(..., resample=True)`, which moves them apart, is better.
 
     Source: Gordon, Salmond and Smith 1993.
     """
-    picked = resample(key, state.weights, state.weights.shape[0])
+    picked = _resampler(resample)(key, state.weights, state.weights.shape[0])
     return jax.tree.map(lambda leaf: leaf[picked], state.particles)
+
+
+def _resampler(resample):
+    from blackjax.smc.resampling import systematic
+
+    return systematic if resample is None else resample
 
 
 def _ladder(where, exponents):

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import VIAlgorithm
 from jax.flatten_util import ravel_pytree
 
 from jaxgen.math import is_concrete
@@ -95,6 +94,8 @@ def forward_backward(
         mean, unravel = ravel_pytree(state.mean)
         eps = jax.random.normal(rng_key, (num_samples, mean.size), mean.dtype)
         return jax.vmap(lambda e: unravel(mean + jnp.linalg.cholesky(state.cov) @ e))(eps)
+
+    from blackjax.base import VIAlgorithm  # its import starts the devices
 
     return VIAlgorithm(init, step, sample)
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.base import SamplingAlgorithm
 
 from jaxgen.math import is_concrete
 from jaxgen.mcmc._accept import decide
 from jaxgen.mcmc._checks import positive
 from jaxgen.mcmc.intractable._proposal import ParameterState, joint, start, with_density
+from jaxgen.types import sampling_algorithm
 
 
 class Kept(NamedTuple):
@@ -96,7 +96,7 @@ def abc_mcmc(logprior_fn, simulate, distance, proposal, *, tolerance, kernel="un
         )
         return decide(key_accept, ratio, new, state, forward)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
 
 
 def posterior_means(thetas, features, *, ridge=1e-6):

@@ -9,11 +9,11 @@ Sources: Moller et al. 2006; Murray, Ghahramani and MacKay 2006, arXiv 1206.6848
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 from jax.scipy.special import logsumexp
 
 from jaxgen.mcmc._accept import decide
 from jaxgen.mcmc.intractable._proposal import ParameterState, joint, start, with_density
+from jaxgen.types import sampling_algorithm
 
 
 def exchange(logprior_fn, loglikelihood_fn, y, proposal, simulate):
@@ -108,4 +108,4 @@ def _averaged(where, logprior_fn, loglikelihood_fn, y, proposal, simulate, simul
         ratio = jnp.where(new.logdensity == -jnp.inf, -jnp.inf, ratio)
         return decide(key_accept, ratio, new, state, forward)
 
-    return SamplingAlgorithm(init, step)
+    return sampling_algorithm(init, step)
