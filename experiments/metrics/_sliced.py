@@ -188,10 +188,10 @@ def control_figure(path, found):
 STUDIES = (
     Study(
         "sliced",
-        "On two skewed clouds the error of the mean over L directions falls as L^-1/2; on evenly"
-        " spread directions as L^-1.95 in two dimensions, L^-1.08 in three (both ± 0.04) and"
-        " L^-0.89 in eight (± 0.07); with L/4 spherical harmonics as control variates as L^-1.46"
-        " in three (± 0.04).",
+        "On two skewed clouds the error of the mean over L directions falls as L^-1/2; on evenly "
+        "spread ones as L^-2.3 in two dimensions, L^-0.97 in three (both ± 0.06) and L^-0.68 in "
+        "eight (± 0.09); with L/4 spherical harmonics as control variates as L^-2.1, L^-1.4 and "
+        "L^-0.97.",
         rate_rows,
         rate_figure,
     ),
