@@ -72,6 +72,26 @@ def log_weight(row, z, history, noise):
     )
 
 
+def moved_weight(row, z, mean, after, *, entries=False):
+    """log forward(z | after) - log step(after | z) [] in nats, of a row of a table from z to a
+    given state whose mean is `mean`.
+
+    Source: as `log_weight`; the noise is what leads from the mean to the state.
+    """
+    path, blocks = row.path, 1 if entries or row.noise.ndim == 0 else row.noise.shape[0]
+    inverse = lower_inverse(row.noise) if blocks > 1 else 1 / row.noise
+    wide = lambda tree: jax.tree.map(lambda leaf: leaf.astype(working_dtype(leaf)), tree)
+    z, mean, after = wide(z), wide(mean), wide(after)
+    times = lambda coefficient, leaf: apply(coefficient, leaf, entries=entries)
+    gap = lambda a, b: times(inverse, jax.tree.map(jnp.subtract, a, b))
+    drawn, moved = gap(after, mean), gap(after, times(row.propagate, z))
+    needed = total([times(path.keep, z), times(path.noise, moved)])
+    pairs = zip(jax.tree.leaves(drawn), jax.tree.leaves(needed), strict=True)
+    ratio = jnp.sum(path.log_ratio) if entries else path.log_ratio
+    size = lambda leaf: 1 if entries else leaf.size // blocks
+    return sum((jnp.sum(a**2) - jnp.sum(b**2)) / 2 + size(a) * ratio for a, b in pairs)
+
+
 def forward_kernel(process, start, end):
     """Psi and F [n, ...] of the forward process from times start to later times end [n], z_end =
     Psi z_start + F noise.

@@ -4,6 +4,7 @@ predicted data.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxgen.math import (
@@ -16,7 +17,7 @@ from jaxgen.math import (
     total,
 )
 from jaxgen.processes import is_diagonal, log_snr, log_widening, num_blocks
-from jaxgen.solvers._tables._noise import remainder
+from jaxgen.solvers._tables._noise import moved_weight, remainder
 from jaxgen.solvers._tables._table import TableRow, noise_like, table
 from jaxgen.solvers.sde._options import planner, with_path
 
@@ -31,7 +32,7 @@ class AncestralRow(NamedTuple):
     log_widening: Any  # [] log(beta / beta_tilde) along it
 
 
-def ancestral(process, denoiser, *, variance=0.0):
+def ancestral(process, denoiser, *, variance=0.0, along=None):
     """The ancestral Solver: z_s ~ q(z_s | z_t, x0 = x0hat), weak order 1, one evaluation a step; z
     is [*event] or [c, *event].
 
@@ -41,14 +42,33 @@ def ancestral(process, denoiser, *, variance=0.0):
     ValueError (from plan) on rising stops, or stops outside the process.
     Args: variance: the fraction v [] of exp(v log beta + (1 - v) log beta_tilde), the variance
         along the channel's noise; 0 is the posterior's, 1 is right for standard normal data; or
-        v(z, t) -> [*event], as learned by `losses.score.hybrid`, which reports no weights.
+        v(z, t) -> [*event], as learned by `losses.score.hybrid`, which reports no weights;
+        along(z, t) -> x0hat [*event], another denoiser that draws the path, through which no
+        gradient goes: the weights stay those of `denoiser`, on that path.
     Source: Ho et al. 2020, arXiv 2006.11239, equations 6-7; Nichol and Dhariwal 2021, arXiv
     2102.09672, equation 15; for blocks and the weights derived (Gaussian conditioning).
     """
     if callable(variance):
+        if along is not None:
+            raise ValueError("solvers.sde.ancestral: along needs a variance that is a number")
         return _learned(process, denoiser, variance)
     plan = planner("ancestral", process, _weighed, variance)
-    return table(process, denoiser, plan, width=1, hold="x0", order=1)
+    make = lambda denoiser: table(process, denoiser, plan, width=1, hold="x0", order=1)
+    return make(denoiser) if along is None else _followed(process, make(denoiser), make(along))
+
+
+def _followed(process, base, leader):
+    """The Solver that walks as `leader` does and weighs each step as one of `base`."""
+    entries = is_diagonal(process)
+
+    def step(key, state, row):
+        mean, info = base.step(None, state, row._replace(noise=None, path=None))
+        after = jax.lax.stop_gradient(leader.step(key, state, row)[0].x)
+        return mean._replace(x=after), info._replace(
+            log_weight=moved_weight(row, state.x, mean.x, after, entries=entries)
+        )
+
+    return base._replace(step=step)
 
 
 def _learned(process, denoiser, variance):

@@ -3,6 +3,8 @@
 Both run along rising stops in [0, 1]: t rises from the start to the target, as exponents do. The
 sum of the infos' log-weights makes target(x_n) + sum - start(x_0) the log-weight of a path, the
 mean of whose exponential is the normaliser of the target, whatever the drift and the stops.
+With `along`, a second drift draws the path, which then is held fixed, and the log-weight is that of
+the first drift on it: what losses need that look at a path but not through it.
 """
 
 from typing import Any, NamedTuple
@@ -34,6 +36,7 @@ class ControlState(NamedTuple):
     x: Any  # [*event]
     slope: Any  # [*event], gradient of the path's log-density at t
     control: Any  # [*event]
+    lead: Any = None  # [*event] the control that draws the path, or None: the same
 
 
 class ControlInfo(NamedTuple):
@@ -43,14 +46,15 @@ class ControlInfo(NamedTuple):
     log_weight: Any  # [] log of backward over forward, nats
 
 
-def foellmer(drift):
+def foellmer(drift, *, along=None):
     """The Euler Solver of dU = drift(U, t) dt + dB, x [*event] from 0 along stops that rise from 0
     to at most 1, with path weights against Brownian motion.
 
     The start is the point 0 with log-density 0; logdensity_fn(x_n) + sum of the infos' log_weight
     is the log-weight of a path. With the drift of `predictions.from_density.foellmer` it samples
-    the target; trained by `losses.path` it is the path integral sampler. Raises ValueError (from
-    plan) on stops that do not rise from 0 to at most 1.
+    the target; trained by `losses.path` it is the path integral sampler. With along(x, t) -> drift
+    [*event], that one draws the path, through which no gradient goes. Raises ValueError (from plan)
+    on stops that do not rise from 0 to at most 1.
     Source: Zhang and Chen 2022, arXiv 2111.15141, equations 8-12; Föllmer 1985.
     """
 
@@ -58,7 +62,12 @@ def foellmer(drift):
         x, h = state.x, row.t_next - row.t
         xi = jax.random.normal(key, x.shape, x.dtype)
         push = _fitting("foellmer", drift(x, row.t), x)
-        after = x + h * push + jnp.sqrt(h) * xi
+        if along is None:
+            after = x + h * push + jnp.sqrt(h) * xi
+        else:
+            lead = _fitting("foellmer", along(x, row.t), x)
+            after = jax.lax.stop_gradient(x + h * lead + jnp.sqrt(h) * xi)
+            xi = (after - x - h * push) / jnp.sqrt(h)
         # Brownian motion backwards in time is the bridge, of density N(x) bridge = N(x') forward
         girsanov = -jnp.sqrt(h) * jnp.sum(push * xi) - h * jnp.sum(push**2) / 2
         change = _brownian(x, row.t) - _brownian(after, row.t_next)
@@ -75,7 +84,7 @@ def _brownian(x, t):
     return jnp.where(t > 0, value, 0.0)
 
 
-def controlled(path, control=None, *, speed=1.0):
+def controlled(path, control=None, *, speed=1.0, along=None):
     """The Solver of dx = (speed grad log path(t)(x) + control(x, t)) dt + sqrt(2 speed) dB, x
     [*event] from a draw of path(0) along stops that rise in [0, 1], with path weights.
 
@@ -83,7 +92,8 @@ def controlled(path, control=None, *, speed=1.0):
     control None they are those of unadjusted annealed importance sampling; the right control makes
     x follow path(t) and all weights equal. One gradient a step, and one more.
     Args: path(exponent) -> logdensity_fn, such as `energies.geometric_path`; control(x, t) ->
-        [*event]; speed, how much Langevin time passes, a positive number [] or speed(t) -> [].
+        [*event]; speed, how much Langevin time passes, a positive number [] or speed(t) -> [];
+        along(x, t) -> [*event], another control that draws the path, and no gradient goes through it.
     Raises ValueError on a speed that is not positive, and (from plan) on stops that do not rise in
     [0, 1].
     Source: Vargas et al. 2024, arXiv 2307.01050, algorithm 1 and proposition 3.3.
@@ -95,7 +105,8 @@ def controlled(path, control=None, *, speed=1.0):
     def look(x, t):
         slope = jax.grad(path(t))(x)
         push = jnp.zeros_like(x) if control is None else control(x, t)
-        return ControlState(x, slope, _fitting("controlled", push, x))
+        lead = None if along is None else _fitting("controlled", along(x, t), x)
+        return ControlState(x, slope, _fitting("controlled", push, x), lead)
 
     def init(x, ts):
         return look(x, jnp.asarray(ts[0], x.dtype))
@@ -105,7 +116,13 @@ def controlled(path, control=None, *, speed=1.0):
         speed = jnp.asarray(pace(row.t), x.dtype)
         xi = jax.random.normal(key, x.shape, x.dtype)
         scale = jnp.sqrt(2 * speed * h)
-        new = look(x + h * (speed * state.slope + state.control) + scale * xi, row.t_next)
+        mean = x + h * (speed * state.slope + state.control)
+        after = mean + scale * xi
+        if along is not None:
+            moved = x + h * (speed * state.slope + state.lead) + scale * xi
+            after = jax.lax.stop_gradient(moved)
+            xi = (after - mean) / scale
+        new = look(after, row.t_next)
         back = (x - new.x - h * (speed * new.slope - new.control)) / scale
         return new, ControlInfo(row.t_next, (jnp.sum(xi**2) - jnp.sum(back**2)) / 2)
 
