@@ -93,7 +93,7 @@ def controlled(path, control=None, *, speed=1.0, along=None):
     x follow path(t) and all weights equal. One gradient a step, and one more.
     Args: path(exponent) -> logdensity_fn, such as `energies.geometric_path`; control(x, t) ->
         [*event]; speed, how much Langevin time passes, a positive number [] or speed(t) -> [];
-        along(x, t) -> [*event], another control that draws the path, and no gradient goes through it.
+        along(x, t) -> [*event], one that draws the path, through which no gradient goes.
     Raises ValueError on a speed that is not positive, and (from plan) on stops that do not rise in
     [0, 1].
     Source: Vargas et al. 2024, arXiv 2307.01050, algorithm 1 and proposition 3.3.
