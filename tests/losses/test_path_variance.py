@@ -134,6 +134,19 @@ def walkers(name):
     if name == "controlled":
         start = jnp.array([0.3, -0.2])
         return annealed_run(drift, None), annealed_run(drift, drift), start
+    if name == "foellmer":
+        go = lambda along: (
+            lambda params, key, x: solve(
+                key,
+                sde.foellmer(
+                    lambda z, t: drift(params, z, t),
+                    along=along and (lambda z, t: drift(params, z, t)),
+                ),
+                x,
+                np.linspace(0, 1, 5),
+            )
+        )
+        return go(None), go(True), jnp.zeros(2)
     ts = np.asarray(grids.log_snr(SCALAR, 4, t_min=0.05))
     process, start = SCALAR, jnp.array([0.3, -0.2])
     if name == "blocks":
@@ -145,7 +158,7 @@ def walkers(name):
 
 
 @pytest.mark.usefixtures("same_key")
-@pytest.mark.parametrize("name", ["scalar", "blocks", "controlled"])
+@pytest.mark.parametrize("name", ["scalar", "blocks", "controlled", "foellmer"])
 def test_along_itself_the_path_and_the_weights_are_the_same(name):
     """And the path has no gradient, so that weights of one path tell two drifts apart."""
     through, along, start = walkers(name)
@@ -157,8 +170,7 @@ def test_along_itself_the_path_and_the_weights_are_the_same(name):
     np.testing.assert_allclose(weights.log_weight, infos.log_weight, atol=1e-7)
     slope = jax.jacrev(lambda p: along(p, key, start)[0])(params)
     np.testing.assert_array_equal(slope, 0)
-    # The mean of exp(log-weights) over paths of the drift itself is 1 whatever the drift, so the
-    # mean of w d log w is 0: a check of the gradient on the fixed path that needs no density.
+    # On the path held fixed the gradient is that of -log q alone, a score, whose mean is 0.
     keys = jax.random.split(jax.random.key(5), 4000)
     total = lambda p, key: jnp.sum(along(p, key, start)[1].log_weight)
     slopes = jax.jit(jax.vmap(lambda key: jax.grad(total)(params, key)))(keys)
