@@ -3,5 +3,6 @@ g(y) + |y - x|^2 / (2 step) for a convex g.
 """
 
 from jaxgen.mcmc.prox._maps import box, l1, quadratic
+from jaxgen.mcmc.prox._total_variation import tv_1d
 
-__all__ = ["box", "l1", "quadratic"]
+__all__ = ["box", "l1", "quadratic", "tv_1d"]
