@@ -179,6 +179,37 @@ def test_along_itself_the_path_and_the_weights_are_the_same(name):
         assert np.std(slopes) > 0.1
 
 
+@pytest.mark.usefixtures("same_key")
+@pytest.mark.parametrize("name", ["controlled", "foellmer"])
+def test_weights_of_the_path_of_another_by_hand(name):
+    """Products of Gaussian densities of the kernels of one drift along the path of another."""
+    drift = lambda z, t: jnp.sin(z) + t
+    other = lambda z, t: 1.5 - z * t
+    ts, start = np.linspace(0, 1, 4), jnp.array([0.3, -0.2]) * (name == "controlled")
+    first = lambda x: jnp.sum(jax.scipy.stats.norm.logpdf(x))
+    between = energies.geometric_path(first, unit)
+    if name == "controlled":
+        solver = sde.controlled(between, drift, along=other)
+    else:
+        solver = sde.foellmer(drift, along=other)
+    xs, infos = jax.jit(lambda x: solve(jax.random.key(6), solver, x, ts, trajectory=True))(start)
+    normal = lambda x, mean, variance: jnp.sum(
+        jax.scipy.stats.norm.logpdf(x, mean, np.sqrt(variance))
+    )
+    log_weight = 0.0
+    for x, after, t, t_next in zip(xs[:-1], xs[1:], ts[:-1], ts[1:], strict=True):
+        h = t_next - t
+        if name == "controlled":
+            forth = lambda x, t: x + h * (jax.grad(between(t))(x) + drift(x, t))  # noqa: B023
+            back = after + h * (jax.grad(between(t_next))(after) - drift(after, t_next))
+            log_weight += normal(x, back, 2 * h) - normal(after, forth(x, t), 2 * h)
+        else:  # Brownian motion: bridge(x | after) N(after; 0, t_next) = N(after; x, h) N(x; 0, t)
+            log_weight += normal(after, x, h) - normal(after, x + h * drift(x, t), h)
+    if name == "foellmer":
+        log_weight -= normal(xs[-1], 0.0, 1.0)
+    np.testing.assert_allclose(jnp.sum(infos.log_weight), log_weight, rtol=1e-10)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("same_key")
 def test_weights_at_the_exact_denoiser_level_on_the_paths_of_another():
