@@ -13,6 +13,7 @@ from jaxgen.losses.energy import recovery
 MEAN, DEVIATION = 0.7, 0.4
 LADDER = recovery.ladder(processes.scalar.vp(), np.linspace(0.05, 1.0, 5))
 LEVELS = len(LADDER.keep)
+NOISES = "fresh", "shared", "coupled"
 
 
 def level_law(level):
@@ -75,6 +76,31 @@ def test_the_gradient_vanishes_at_the_truth():
     for slopes, sound in ((found, True), (off, False)):
         ratio = np.abs(np.mean(slopes, 0)) / (np.std(slopes, 0) / np.sqrt(n))
         assert np.all(ratio < 5) if sound else np.any(ratio > 10)
+
+
+@pytest.mark.usefixtures("same_key")
+def test_noise_changes_the_variance_alone():
+    """Off the truth: one mean gradient, within 5 standard errors, and falling variances."""
+    n, wrong = 3000, exact() + jnp.array([[1.0, 0.0]])
+    xs = MEAN + DEVIATION * jax.random.normal(jax.random.key(6), (n, 1))
+    keys = jax.random.split(jax.random.key(7), n)
+    guess = lambda params, noisy, level: given(level, noisy)[0] + 0.0 * params
+
+    def slopes(noise):
+        alone = recovery.recovery(LADDER, logdensity_fn, mala, steps=6, noise=noise)
+        both = recovery.cooperative(LADDER, logdensity_fn, guess, mala, steps=6, noise=noise)
+        first = lambda key, x: jax.grad(alone)(wrong, key, x, 1)[1]
+        second = lambda key, x: jax.grad(both)((wrong, 0.0), key, x, 1)[0][1]
+        return jax.vmap(lambda key, x: jnp.stack([first(key, x), second(key, x)]))(keys, xs)
+
+    with jax.numpy_rank_promotion("allow"):
+        found = [np.asarray(jax.jit(slopes, static_argnums=0)(noise)) for noise in NOISES]
+    for other in found[1:]:
+        gap, error = np.mean(other - found[0], 0), np.std(other - found[0], 0) / np.sqrt(n)
+        assert np.all(np.abs(gap) < 5 * error)
+    means, variances = np.mean(found[0], 0), np.array([np.var(a, 0)[:, 0] for a in found])
+    assert np.all(np.abs(means[:, 0]) > 10 * np.std(found[0], 0)[:, 0] / np.sqrt(n))
+    assert np.all(variances[1:] < 0.8 * variances[:-1])
 
 
 def test_the_cooperative_loss_is_two_losses():
@@ -167,6 +193,14 @@ def test_the_learned_curvature():
             "a negative or a kernel",
         ),
         (lambda: recovery.draw(LADDER, logdensity_fn, mala, steps=0), "steps"),
+        (lambda: recovery.recovery(LADDER, logdensity_fn, mala, noise="same"), "noise must be"),
+        (lambda: recovery.cooperative(LADDER, None, None, mala, noise=0), "noise must be"),
+        (
+            lambda: recovery.recovery(LADDER, logdensity_fn, noise="coupled")(
+                exact(), jax.random.key(0), jnp.ones(1), 0, jnp.ones(1)
+            ),
+            "no chain to couple",
+        ),
     ],
 )
 def test_bad_input(call, message):

@@ -65,6 +65,25 @@ def rung(ladder, key, x0, level):
     return z, keep * z + noise * jax.random.normal(key_noisy, x0.shape, x0.dtype)
 
 
+def shared(ladder, x0, noisy, level):
+    """z [*event] with the noise that noisy has, rather than a part of it: the level's law again."""
+    eps = (noisy - _at(ladder.alpha, level + 1, x0) * x0) / _at(ladder.sigma, level + 1, x0)
+    return _at(ladder.alpha, level, x0) * x0 + _at(ladder.sigma, level, x0) * eps
+
+
+def centre(ladder, x0, noisy, level):
+    """Mean [*event] of z given noisy and x0, by Gaussian conditioning; `spread` its deviation."""
+    back = _at(ladder.keep, level, x0) * _at(ladder.sigma, level, x0) ** 2
+    back = back / _at(ladder.sigma, level + 1, x0) ** 2
+    return _at(ladder.alpha, level, x0) * x0 + back * (
+        noisy - _at(ladder.alpha, level + 1, x0) * x0
+    )
+
+
+def _at(leaf, level, like):
+    return leaf[level].astype(like.dtype)
+
+
 def scale(ladder, level):
     """The variance [] of z given noisy when z has unit variance: a kernel's natural step."""
     noise, keep = ladder.noise[level] ** 2, ladder.keep[level] ** 2

@@ -1,18 +1,35 @@
 """Recovery likelihoods: every level's energy learns to undo one rung of noise.
 
+Noise. The expected gradient of either loss is E grad f(z') - E grad f(z), z the data's and z' the
+model's point of a level: it sees the laws of z and of z', and not how they depend on each other.
+Draw them dependently, each from its own law, and the expectation stays while the variance falls:
+
+- "fresh": z, then noisy from z; the chain has its own noise.
+- "shared": z and noisy are one x0 with one noise at two levels (the paper's variance reduction).
+- "coupled": given noisy and x0, z is normal with a known mean, so that it may be the end of a chain
+  in that law, which runs beside the model's with the same kernel and keys. The two part only by
+  what x0 adds to noisy. It costs no evaluation of a network; an unadjusted kernel would bias z.
+
 Sources: Gao et al. 2021, arXiv 2012.08125 (recovery likelihood); Zhu et al. 2023, arXiv 2309.05153
-(cooperative initialisers). Deviations: energies are of z_k itself, not of keep_k z_k; the kernel is
-an argument; the top rung is a recovery like the others.
+(cooperative initialisers, shared noise). Deviations: energies are of z_k, not of keep_k z_k; the
+kernel is an argument; the top rung is a recovery like the others; coupled noise is ours.
 """
 
 import jax
 import jax.numpy as jnp
 
 from jaxgen.losses.energy._contrastive import check_at_least, moved
-from jaxgen.losses.energy.recovery._ladder import conditional, rung, scale, spread
+from jaxgen.losses.energy.recovery._ladder import (
+    centre,
+    conditional,
+    rung,
+    scale,
+    shared,
+    spread,
+)
 
 
-def recovery(ladder, logdensity_fn, kernel=None, *, steps=15):
+def recovery(ladder, logdensity_fn, kernel=None, *, steps=15, noise="fresh"):
     """loss_fn(params, key, x0 [*event], level=None, negative=None, **cond) -> []: log p(z') -
     log p(z), nats, for z at a level and a negative z' drawn given the noisier level.
 
@@ -21,17 +38,26 @@ def recovery(ladder, logdensity_fn, kernel=None, *, steps=15):
 
     Args: logdensity_fn(params, z, level, **cond) -> []; kernel(logdensity_fn of z, variance []) ->
     SamplingAlgorithm, given the variance that the rung would leave of a unit normal, as a step
-    size; steps >= 1. Raises ValueError below, and where neither negative nor kernel is given.
+    size; steps >= 1; noise, "fresh", "shared" or, with an adjusted kernel, "coupled": the same
+    expected gradient, each with less variance than the one before. Raises ValueError on others, on
+    steps < 1, where neither negative nor kernel is given, and where a negative is to be coupled.
     Source: Gao et al. 2021, arXiv 2012.08125, equations 5-7 and algorithm 1.
     """
     check_at_least("recovery.recovery", steps=(steps, 1))
+    _check_noise("recovery", noise)
 
     def loss_fn(params, key, x0, level=None, negative=None, **cond):
         if negative is None and kernel is None:
             raise ValueError("losses.energy.recovery.recovery: a negative or a kernel; got none")
+        if negative is not None and noise == "coupled":
+            raise ValueError("losses.energy.recovery.recovery: a negative has no chain to couple")
         key_level, key_rung, key_chain = jax.random.split(key, 3)
         level = _level(ladder, key_level, level)
         z, noisy = rung(ladder, key_rung, x0, level)
+        if noise == "shared":
+            z = shared(ladder, x0, noisy, level)
+        if noise == "coupled":
+            z = beside(ladder, kernel, steps, key_chain, x0, noisy, level, z)
         if negative is None:
             negative = refined(
                 ladder, logdensity_fn, kernel, steps, params, key_chain, noisy, noisy, level, cond
@@ -43,7 +69,7 @@ def recovery(ladder, logdensity_fn, kernel=None, *, steps=15):
     return loss_fn
 
 
-def cooperative(ladder, logdensity_fn, initialiser, kernel, *, steps=15):
+def cooperative(ladder, logdensity_fn, initialiser, kernel, *, steps=15, noise="fresh"):
     """loss_fn(params, key, x0 [*event], level=None, **cond) -> []: `recovery` with chains that
     start at a learned guess, plus the guess's own loss, nats; params = (energy's, initialiser's).
 
@@ -51,19 +77,26 @@ def cooperative(ladder, logdensity_fn, initialiser, kernel, *, steps=15):
     given both noisy and x0; it learns the refined points, |z' - mean|^2 / (2 s_k^2), and the chain
     has only its error left to mend. No gradient passes between the two halves.
 
-    Args: as `recovery`, initialiser -> [*event]. Raises ValueError on steps < 1.
+    Args: as `recovery`, initialiser -> [*event]. Raises ValueError on steps < 1, and unknown noise.
     Source: Zhu et al. 2023, arXiv 2309.05153, algorithm 1.
     """
     check_at_least("recovery.cooperative", steps=(steps, 1))
+    _check_noise("cooperative", noise)
 
     def loss_fn(params, key, x0, level=None, **cond):
         of_energy, of_guess = params
         key_level, key_rung, key_guess, key_chain = jax.random.split(key, 4)
         level = _level(ladder, key_level, level)
         z, noisy = rung(ladder, key_rung, x0, level)
+        if noise == "shared":
+            z = shared(ladder, x0, noisy, level)
         mean = initialiser(of_guess, noisy, level, **cond)
         deviation = spread(ladder, level).astype(mean.dtype)
-        first = mean + deviation * jax.random.normal(key_guess, mean.shape, mean.dtype)
+        eps = jax.random.normal(key_guess, mean.shape, mean.dtype)
+        first = mean + deviation * eps
+        if noise == "coupled":
+            start = centre(ladder, x0, noisy, level) + deviation * eps
+            z = beside(ladder, kernel, steps, key_chain, x0, noisy, level, start)
         negative = refined(
             ladder, logdensity_fn, kernel, steps, of_energy, key_chain, first, noisy, level, cond
         )
@@ -127,6 +160,23 @@ def refined(ladder, logdensity_fn, kernel, steps, params, key, first, noisy, lev
     given = lambda params, z: f(params, z, noisy, level, **cond)
     step = lambda logdensity_fn: kernel(logdensity_fn, scale(ladder, level).astype(first.dtype))
     return moved(given, step, steps, params, key, first, {})[0]
+
+
+def beside(ladder, kernel, steps, key, x0, noisy, level, start):
+    """A draw [*event] of z given noisy and x0 from another one, by the chain that `refined` runs
+    under the same key, its log-density put in the energy's place.
+    """
+    mean, deviation = centre(ladder, x0, noisy, level), spread(ladder, level).astype(x0.dtype)
+    own = lambda params, z: -jnp.sum((z - mean) ** 2) / (2 * deviation**2)
+    step = lambda logdensity_fn: kernel(logdensity_fn, scale(ladder, level).astype(x0.dtype))
+    return moved(own, step, steps, (), jax.random.clone(key), start, {})[0]
+
+
+def _check_noise(where, noise):
+    if noise not in ("fresh", "shared", "coupled"):
+        raise ValueError(
+            f"losses.energy.recovery.{where}: noise must be fresh, shared or coupled; got {noise!r}"
+        )
 
 
 def _level(ladder, key, level):
