@@ -9,9 +9,9 @@ A log-density that is NaN or +inf raises ValueError at a concrete start. On the 
 such a proposal is rejected, or such a step not taken, and `info.is_divergent` says so.
 
 Adjusted kernels leave exp(logdensity_fn) invariant; the Langevin family is biased by O(dt) or, on
-Gaussian targets, `underdamped` not at all. Beside the door: `prox`, the proximal maps of `myula`
-and `proximal_gradient`; `intractable`, posteriors of models that can only be simulated; and the
-private release of samples.
+Gaussian targets, `underdamped` not at all. Beside the door: `prox`, the proximal maps of `myula`,
+`proximal_gradient` and `primal_dual`; `intractable`, posteriors of models that can only be
+simulated; and the private release of samples.
 """
 
 from jaxgen.mcmc import intractable, prox
@@ -27,6 +27,8 @@ from jaxgen.mcmc._langevin import (
     ula,
 )
 from jaxgen.mcmc._locally_informed import DiscreteState, discrete_langevin, gibbs_with_gradients
+from jaxgen.mcmc._mirror import mirror_langevin
+from jaxgen.mcmc._primal_dual import PrimalDualState, primal_dual
 from jaxgen.mcmc._private import coupled_distances, private_budget, private_release
 from jaxgen.mcmc._proximal import myula, proximal_gradient
 from jaxgen.mcmc._structured import StructuredState, structured
@@ -44,6 +46,7 @@ __all__ = [
     "LangevinInfo",
     "LangevinState",
     "MetropolisInfo",
+    "PrimalDualState",
     "StructuredState",
     "SuffixInfo",
     "SuffixState",
@@ -61,9 +64,11 @@ __all__ = [
     "gibbs_with_gradients",
     "independent",
     "intractable",
+    "mirror_langevin",
     "myula",
     "parallel_tempering",
     "preconditioned",
+    "primal_dual",
     "private_budget",
     "private_release",
     "prox",

@@ -211,8 +211,56 @@ def proposal(dtype):
     )
 
 
-def groups(x):
-    return jax.tree.map(lambda a: np.zeros(a.shape, int), x)
+def positive(x):
+    """Two Gamma laws: shapes 4 and 2.5, rates 2 and 1."""
+    shape, rate = (jnp.asarray(a, x.dtype) for a in ([4.0, 2.5], [2.0, 1.0]))
+    return jnp.sum((shape - 1) * jnp.log(x) - rate * x)
+
+
+def gammas(mirror):
+    draw = lambda rng, n: rng.gamma([4.0, 2.5], [0.5, 1.0], (n, 2))
+    build = lambda dtype: mcmc.mirror_langevin(positive, 0.15, mirror=mirror)
+    return Case(build, draw, moments(np.array([2.0, 2.5]), np.diag([1.0, 2.5])))
+
+
+ALPHA = np.array([3.0, 1.5, 4.0])
+SHARE = ALPHA / ALPHA.sum()
+
+
+def dirichlet(x):
+    return jnp.sum((jnp.asarray(ALPHA, x.dtype) - 1) * jnp.log(x))
+
+
+OPERATOR, DUAL_STEP = np.array([[1.0, -0.5], [0.0, 0.8]]), 2.0
+
+
+def primal_dual_law():
+    """(mean [4], covariance [4, 4]) of position and dual, the penalty being |K x|^2 / 2."""
+    k = OPERATOR
+    x = np.hstack([EYE - DT * PRECISION, -DT * k.T])  # x' = x [x; u] + pull + sqrt(2 dt) noise
+    u = np.hstack([np.zeros((2, 2)), EYE]) + DUAL_STEP * k @ (2 * x - np.hstack([EYE, 0 * EYE]))
+    forward = np.vstack([x, u / (1 + DUAL_STEP)])
+    both = np.vstack([EYE, 2 * DUAL_STEP * k / (1 + DUAL_STEP)])
+    pull = both @ (DT * PRECISION @ MEAN)
+    return np.linalg.solve(np.eye(4) - forward, pull), stationary(forward, np.sqrt(2 * DT) * both)
+
+
+JOINT_MEAN, JOINT_COV = primal_dual_law()
+
+
+def start_dual(algorithm, x, noise):
+    """The dual from its law given the position."""
+    part = lambda a: jnp.asarray(a, noise.dtype)
+    onto = JOINT_COV[2:, :2] @ np.linalg.inv(JOINT_COV[:2, :2])
+    rest = np.linalg.cholesky(JOINT_COV[2:, 2:] - onto @ JOINT_COV[:2, 2:])
+    flat = x["a"] if isinstance(x, dict) else x
+    away = flat - part(JOINT_MEAN[:2])
+    dual = part(JOINT_MEAN[2:]) + part(onto) @ away + part(rest) @ noise[0]
+    return algorithm.init(x)._replace(dual=as_tree(x, dual))
+
+
+def operate(x):
+    return jax.tree.map(lambda a: jnp.asarray(OPERATOR, a.dtype) @ a, x)
 
 
 f = tree_logdensity
@@ -239,6 +287,18 @@ DOOR: dict[str, Case] = {
     ),
     "proximal_gradient, noise after": normal(
         lambda dtype: mcmc.proximal_gradient(f, prox, DT, noise="after"), *langevin(shrink=shrink)
+    ),
+    "primal_dual": normal(
+        lambda dtype: mcmc.primal_dual(f, prox, DT, dual_step=DUAL_STEP, operator=operate),
+        JOINT_MEAN[:2],
+        JOINT_COV[:2, :2],
+    )._replace(start=start_dual),
+    "mirror_langevin": gammas("entropy"),
+    "mirror_langevin, burg": gammas("burg"),
+    "mirror_langevin, simplex": Case(
+        lambda dtype: mcmc.mirror_langevin(dirichlet, 0.1, mirror="simplex"),
+        lambda rng, n: rng.dirichlet(ALPHA, n),
+        moments(SHARE, (np.diag(SHARE) - np.outer(SHARE, SHARE)) / (ALPHA.sum() + 1)),
     ),
     "structured": normal(
         lambda dtype: mcmc.structured(f, DT, np.zeros(2, int), buffer_size=4),
@@ -391,6 +451,8 @@ STARTS: dict[str, Any] = {
     "underdamped": (lambda g: mcmc.underdamped(g, 0.1), jnp.ones(2)),
     "myula": (lambda g: mcmc.myula(g, prox, 0.1, smoothing=1.0), jnp.ones(2)),
     "proximal_gradient": (lambda g: mcmc.proximal_gradient(g, prox, 0.1), jnp.ones(2)),
+    "primal_dual": (lambda g: mcmc.primal_dual(g, prox, 0.1, dual_step=1.0), jnp.ones(2)),
+    "mirror_langevin": (lambda g: mcmc.mirror_langevin(g, 0.1), jnp.ones(2)),
     "structured": (lambda g: mcmc.structured(g, 0.1, np.arange(2)), jnp.ones(2)),
     "parallel_tempering": (
         lambda g: mcmc.parallel_tempering(g, lambda h, b: blackjax.mala(h, 0.1), (0.5, 1.0)),
