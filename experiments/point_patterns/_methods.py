@@ -8,12 +8,11 @@ import jaxgen as jg
 from experiments.point_patterns import _problems
 
 intractable = jg.mcmc.intractable
-WALK = (0.5, 0.25)
 
 
-def proposal():
+def proposal(problem):
     """Steps of about a posterior deviation."""
-    return intractable.random_walk(jnp.asarray(WALK))
+    return intractable.random_walk(jnp.asarray(problem.walk))
 
 
 def chains(algorithm, key, starts, steps):
@@ -58,7 +57,8 @@ def noisy(key, settings, problem):
 
 def told(problem):
     """What both are told."""
-    return _problems.logprior, _problems.loglikelihood(problem), problem.pattern, proposal()
+    law = _problems.prior(problem).logdensity
+    return law, _problems.loglikelihood(problem), problem.pattern, proposal(problem)
 
 
 def features(problem):
@@ -80,7 +80,7 @@ def simulated(key, settings, problem):
 
     def once(i):
         key_theta, key_data = jax.random.split(jax.random.fold_in(key, i))
-        theta = _problems.sample_prior(key_theta)
+        theta = _problems.prior(problem).sample(key_theta)
         return theta, of(problem.simulate(key_data, theta))
 
     many = jax.jit(lambda: jax.lax.map(once, jnp.arange(settings.simulations), batch_size=500))
@@ -100,7 +100,7 @@ def rejection(key, settings, problem, distance, keep):
     """The closest of many simulations from the prior, as one sample of independent thetas."""
     call = lambda key: intractable.abc_rejection(
         key,
-        _problems.sample_prior,
+        _problems.prior(problem).sample,
         problem.simulate,
         distance,
         simulations=settings.simulations,
@@ -114,8 +114,30 @@ def rejection(key, settings, problem, distance, keep):
 def abc_chain(key, settings, problem, distance, tolerance, first):
     """Chains that start from thetas kept by rejection."""
     algorithm = intractable.abc_mcmc(
-        _problems.logprior, problem.simulate, distance, proposal(), tolerance=tolerance
+        _problems.prior(problem).logdensity,
+        problem.simulate,
+        distance,
+        proposal(problem),
+        tolerance=tolerance,
     )
     steps = max(settings.simulations // settings.chains, 12)
     x, rate = chains(algorithm, key, jnp.asarray(first[: settings.chains]), steps)
     return x, rate, steps * settings.chains
+
+
+def population(key, settings, problem, distance):
+    """A weighted population whose tolerance falls: (thetas [n, 2], weights [n], acceptance of its
+    last step, simulations).
+    """
+    n, prior = 2 * settings.keep, _problems.prior(problem)
+    algorithm = jg.smc.abc(prior, problem.simulate, distance, fresh=n, batch=500)
+    key_start, key_run = jax.random.split(key)
+    steps = max(settings.simulations // n - 1, 1)
+
+    def whole(key_start, key_run):
+        particles = jax.vmap(prior.sample)(jax.random.split(key_start, n))
+        return jg.smc.abc_run(key_run, algorithm, particles, max_steps=steps)
+
+    state, info = jax.jit(whole)(key_start, key_run)
+    held = np.asarray(state.particles), np.asarray(state.weights)
+    return *held, float(info.acceptance), int(info.simulations)

@@ -1,4 +1,4 @@
-"""Two patterns: one whose likelihood can be summed, one whose cannot."""
+"""Patterns: one whose likelihood can be summed, one whose cannot, and real ones."""
 
 from typing import Any, NamedTuple
 
@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen as jg
+from experiments.point_patterns import _real
 
-LOW = (np.log(5.0), 0.0)  # theta = (log beta, gamma), uniform on a box
-HIGH = (np.log(150.0), 1.0)
+LOW, HIGH = (np.log(5.0), 0.0), (np.log(150.0), 1.0)  # theta = (log beta, gamma), on a box
+REAL_LOW, REAL_HIGH = (np.log(20.0), 0.0), (np.log(2000.0), 1.0)
+WALK, REAL_WALK = (0.5, 0.25), (0.2, 0.15)  # of chains: about a posterior deviation
 WHOLE_CAPACITY = 40
+STEPS_A_POINT = 25  # of births and deaths, in a simulation of a real pattern's size
 
 
 class Problem(NamedTuple):
@@ -22,6 +25,10 @@ class Problem(NamedTuple):
     simulate: Any  # (key, theta) -> Pattern
     truth: Any  # (mean [2], deviation [2]) or None
     weights: Any  # the posterior on `grids`, or None
+    window: Any
+    low: Any = LOW  # of the prior's box
+    high: Any = HIGH
+    walk: Any = WALK
 
 
 def window():
@@ -37,15 +44,16 @@ def grids(n=200):
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
 
 
-def logprior(theta):
-    """0 on the box, -inf elsewhere."""
-    inside = (theta >= jnp.asarray(LOW)) & (theta <= jnp.asarray(HIGH))
-    return jnp.where(jnp.all(inside), 0.0, -jnp.inf)
+def prior(problem):
+    """The uniform law on the problem's box."""
+    low, high = (jnp.asarray(end, float) for end in (problem.low, problem.high))
 
+    def logdensity(theta):
+        inside = jnp.all((theta >= low) & (theta <= high))
+        return jnp.where(inside, -jnp.sum(jnp.log(high - low)), -jnp.inf)
 
-def sample_prior(key):
-    """A theta [2] of the prior."""
-    return jax.random.uniform(key, (2,), minval=jnp.asarray(LOW), maxval=jnp.asarray(HIGH))
+    sample = lambda key: jax.random.uniform(key, (2,), minval=low, maxval=high)
+    return jg.types.Distribution(sample, logdensity)
 
 
 def process(theta, radius):
@@ -87,21 +95,51 @@ def whole(settings):
     weights /= weights.sum()
     mean = np.sum(weights[..., None] * grid, (0, 1))
     deviation = np.sqrt(np.sum(weights[..., None] * (grid - mean) ** 2, (0, 1)))
-    return Problem("whole", pattern, 2.0, simulate, (mean, deviation), weights)
+    return Problem("whole", pattern, 2.0, simulate, (mean, deviation), weights, window())
+
+
+def simulator(radius, window, capacity, steps):
+    """simulate(key, theta) -> pattern, by births and deaths from nothing."""
+
+    def simulate(key, theta):
+        law = process(theta, radius)
+        return jg.points.simulate(key, law, window, capacity=capacity, steps=steps)
+
+    return simulate
 
 
 def short(settings):
     """Close pairs interact: simulations by births and deaths; no posterior is known."""
-
-    def simulate(key, theta):
-        return jg.points.simulate(
-            key,
-            process(theta, settings.radius),
-            window(),
-            capacity=settings.capacity,
-            steps=settings.inner_steps,
-        )
-
+    simulate = simulator(settings.radius, window(), settings.capacity, settings.inner_steps)
     theta = jnp.asarray([np.log(settings.beta), settings.gamma])
     pattern = jax.jit(simulate)(jax.random.key(settings.seed), theta)
-    return Problem("short", pattern, settings.radius, simulate, None, None)
+    return Problem("short", pattern, settings.radius, simulate, None, None, window())
+
+
+def real(name, settings):
+    """A real pattern; the radius has the highest profile pseudo-likelihood, or is half a typical
+    distance where no radius does better than none.
+    """
+    given = _real.load(name)
+    n = len(given.points)
+    radii = np.linspace(0.15, 1.2, 43) * np.sqrt(given.height / n)
+    values, gammas = _real.profile(given.points, given.height, radii)
+    best = (
+        values.argmax()
+        if gammas.min() < 1
+        else np.abs(radii - 0.5 * (given.height / n) ** 0.5).argmin()
+    )
+    radius = float(radii[best])
+    where = jg.points.box([0.0, 0.0], [1.0, given.height])
+    capacity = int(1.5 * n) + 20
+    simulate = simulator(radius, where, capacity, STEPS_A_POINT * n)
+    pattern = jg.points.pattern(jnp.asarray(given.points, float), capacity)
+    options = REAL_LOW, REAL_HIGH, REAL_WALK
+    return Problem(name, pattern, radius, simulate, None, None, where, *options)
+
+
+def make(name, settings):
+    """The problem of a name; `_real.MissingError` where a package is not installed."""
+    if name in _real.NAMES:
+        return real(name, settings)
+    return {"whole": whole, "short": short}[name](settings)

@@ -1,7 +1,10 @@
-"""A whole run: two patterns, four methods, a table and a picture."""
+"""A whole run: patterns, methods, whether the fitted models look like the real patterns."""
 
+import dataclasses
 import pathlib
+import sys
 import time
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -9,7 +12,25 @@ from tqdm import tqdm
 
 from experiments._command import ended
 from experiments._rows import write_csv
-from experiments.point_patterns import _figures, _methods, _problems, _settings
+from experiments.point_patterns import (
+    _criticism,
+    _figures,
+    _methods,
+    _problems,
+    _real,
+    _settings,
+)
+
+
+class Found(NamedTuple):
+    """A posterior by a method."""
+
+    method: str
+    thetas: Any  # [chains, n, 2]
+    weights: Any  # [n] of one chain, or None
+    accepted: float
+    simulations: int
+    seconds: float
 
 
 def main(argv) -> int:
@@ -18,50 +39,84 @@ def main(argv) -> int:
 
 
 def run(argv) -> None:
-    """What command-line words ask for: point_patterns.csv and .png, tolerance.csv."""
+    """What command-line words ask for: CSVs and a picture of each kind of pattern."""
     settings = _settings.parse(argv)
     folder = pathlib.Path(settings.run)
+    problems = list(installed(settings))
     folder.mkdir(parents=True, exist_ok=True)
-    rows, falls, shown = [], [], []
-    with tqdm(
-        total=(3 + settings.with_noisy + settings.with_abc_chains) * len(settings.patterns),
-        desc="methods",
-    ) as bar:
-        for name in settings.patterns:
-            problem = getattr(_problems, name)(settings)
-            found = posteriors(settings, problem, falls, bar)
-            rows += [row(problem, *each) for each in found]
-            shown.append((problem, {name: x for name, x, *_ in found}))
+    rows, falls, checks, shown = [], [], [], []
+    with tqdm(total=sum(len(plan(settings, p)) for p in problems), desc="methods") as bar:
+        for problem in problems:
+            mine = smaller(settings, problem)
+            found = posteriors(mine, problem, falls, bar)
+            rows += [row(problem, each) for each in found]
             write_csv(folder / "point_patterns.csv", rows)
+            if problem.name not in _real.NAMES:
+                shown.append((problem, found))
+                continue
+            key = jax.random.key(settings.seed + 11)
+            tests, radii = _criticism.criticised(key, mine, problem, found[0].thetas)
+            checks += [check(problem, *each[:3]) for each in tests]
+            write_csv(folder / "criticism.csv", checks)
+            path = folder / f"{problem.name}.png"
+            _figures.draw_real(path, problem, found, falls, tests, radii)
+            print(f"  {path}")
     write_csv(folder / "tolerance.csv", falls)
-    _figures.draw(folder / "point_patterns.png", shown, falls)
-    for each in rows:
-        print(
-            f"{each['pattern']:6s} {each['method']:16s} log beta {each['log beta']:.3f} +- "
-            f"{each['log beta error']:.3f} (sd {each['log beta sd']:.3f}) {each['log beta off']:>5}"
-            f"  gamma {each['gamma']:.3f} +- {each['gamma error']:.3f} (sd {each['gamma sd']:.3f}) "
-            f"{each['gamma off']:>5}  accepted {each['accepted']:.2f}  "
-            f"{each['simulations']} simulations, {each['seconds']:.0f} s"
-        )
-    print(f"  {folder}/point_patterns.csv\n  {folder}/tolerance.csv\n  {folder}/point_patterns.png")
+    if shown:
+        _figures.draw(folder / "point_patterns.png", shown, falls)
+        print(f"  {folder}/point_patterns.png")
+    tell(rows, checks)
+    print(f"  {folder}/point_patterns.csv\n  {folder}/tolerance.csv")
+
+
+def installed(settings):
+    """The problems asked for; without names, those whose packages are installed."""
+    for name in settings.patterns or _settings.DEFAULT:
+        try:
+            yield _problems.make(name, settings)
+        except _real.MissingError as error:
+            if settings.patterns:
+                raise
+            print(f"experiments.point_patterns: left out: {error}", file=sys.stderr)
+
+
+def smaller(settings, problem):
+    """The settings, with a third of the simulations where a pattern has many points."""
+    if np.sum(problem.pattern.mask) <= 100 or settings.smoke:
+        return settings
+    return dataclasses.replace(
+        settings,
+        steps=max(settings.steps // 2, 12),
+        noisy_budget=max(settings.noisy_budget // 3, 12 * settings.noisy),
+        simulations=max(settings.simulations // 3, settings.keep),
+        keep=max(settings.keep // 3, 2),
+    )
+
+
+def plan(settings, problem):
+    """Names of the methods that a problem is given to."""
+    chains = settings.with_abc_chains and problem.name in _settings.SIMULATED
+    return ["exchange"] + ["noisy"] * settings.with_noisy + ["ABC"] * 3 + ["chains"] * chains
 
 
 def posteriors(settings, problem, falls, bar):
-    """[(method, thetas [chains, n, 2], acceptance, simulations, seconds)]; falls gains ABC's."""
+    """[`Found`] of every method, exchange first; falls gains ABC's."""
     key = jax.random.key(settings.seed + 7)
     found = []
 
     def timed(name, work):
         start = time.perf_counter()
-        found.append((name, *work(), time.perf_counter() - start))
+        x, weights, rate, simulations = work()
+        found.append(Found(name, x, weights, rate, simulations, time.perf_counter() - start))
         bar.update()
 
-    for i, (name, method) in enumerate(
-        {"exchange": _methods.exchange, "noisy": _methods.noisy}.items()
-    ):
-        if name == "noisy" and not settings.with_noisy:
-            continue
-        timed(name, lambda m=method, i=i: m(jax.random.fold_in(key, i), settings, problem))
+    def chained(method, i):
+        x, rate, simulations = method(jax.random.fold_in(key, i), settings, problem)
+        return x, None, rate, simulations
+
+    timed("exchange", lambda: chained(_methods.exchange, 0))
+    if settings.with_noisy:
+        timed("noisy", lambda: chained(_methods.noisy, 1))
     thetas, features = _methods.simulated(jax.random.fold_in(key, 2), settings, problem)
     distance = _methods.distance_of(problem, thetas, features)
     bar.update()
@@ -70,24 +125,33 @@ def posteriors(settings, problem, falls, bar):
     def by_rejection():
         call = jax.random.fold_in(key, 3)
         most, _ = _methods.rejection(call, settings, problem, distance, settings.simulations // 3)
-        theta = most[: settings.keep]
         for keep in sorted({len(most), len(most) // 4, settings.keep}, reverse=True):
             falls.append(fall(problem, most[:keep], settings))
-        kept["theta"] = theta
-        return theta[:, None], settings.keep / settings.simulations, settings.simulations
+        kept["theta"] = most[: settings.keep]
+        rate = settings.keep / settings.simulations
+        return kept["theta"][:, None], None, rate, settings.simulations
+
+    def by_population():
+        call = jax.random.fold_in(key, 6)
+        x, weights, rate, spent = _methods.population(call, settings, problem, distance)
+        return x[None], weights, rate, spent
 
     timed("ABC, rejection", by_rejection)
-    if not settings.with_abc_chains:
+    timed("ABC, population", by_population)
+    if "chains" not in plan(settings, problem):
         return found
     at = jax.jit(lambda key, theta: distance(problem.simulate(key, theta)))
     keys = jax.random.split(jax.random.fold_in(key, 4), len(kept["theta"]))
     tolerance = max(float(np.quantile(jax.vmap(at)(keys, kept["theta"]), 0.25)), 1e-3)
-    timed(
-        "ABC, chains",
-        lambda: _methods.abc_chain(
-            jax.random.fold_in(key, 5), settings, problem, distance, tolerance, kept["theta"]
-        ),
-    )
+
+    def by_chains():
+        call = jax.random.fold_in(key, 5)
+        x, rate, spent = _methods.abc_chain(
+            call, settings, problem, distance, tolerance, kept["theta"]
+        )
+        return x, None, rate, spent
+
+    timed("ABC, chains", by_chains)
     return found
 
 
@@ -103,22 +167,53 @@ def fall(problem, thetas, settings):
     }
 
 
-def row(problem, name, x, rate, simulations, seconds):
-    """Means with errors from independent chains; off: from the truth in errors, where known."""
-    means = x.mean(1)
-    errors = means.std(0, ddof=1) / len(means) ** 0.5
-    flat = x.reshape(-1, 2)
-    found = {"pattern": problem.name, "method": name}
+def moments(found):
+    """Means, errors and deviations [2]: errors from independent chains, or effective draws."""
+    flat = found.thetas.reshape(-1, 2)
+    if found.weights is None:
+        means = found.thetas.mean(1)
+        return flat.mean(0), means.std(0, ddof=1) / len(means) ** 0.5, flat.std(0)
+    mean = found.weights @ flat
+    deviation = np.sqrt(found.weights @ (flat - mean) ** 2)
+    return mean, deviation * np.sqrt(np.sum(found.weights**2)), deviation
+
+
+def row(problem, found):
+    """A method's posterior; off: from the truth in errors, where known."""
+    mean, error, deviation = moments(found)
+    told = {"pattern": problem.name, "method": found.method}
     for i, each in enumerate(("log beta", "gamma")):
-        off = ""
-        if problem.truth is not None:
-            off = f"{(flat[:, i].mean() - problem.truth[0][i]) / errors[i]:+.1f}"
-        found |= {
-            each: float(flat[:, i].mean()),
-            f"{each} error": float(errors[i]),
-            f"{each} sd": float(flat[:, i].std()),
-            f"{each} truth": "" if problem.truth is None else float(problem.truth[0][i]),
-            f"{each} true sd": "" if problem.truth is None else float(problem.truth[1][i]),
-            f"{each} off": off,
+        truth = None if problem.truth is None else [float(known[i]) for known in problem.truth]
+        told |= {
+            each: float(mean[i]),
+            f"{each} error": float(error[i]),
+            f"{each} sd": float(deviation[i]),
+            f"{each} truth": truth[0] if truth else "",
+            f"{each} true sd": truth[1] if truth else "",
+            f"{each} off": f"{(mean[i] - truth[0]) / error[i]:+.1f}" if truth else "",
         }
-    return found | {"accepted": rate, "simulations": simulations, "seconds": seconds}
+    told |= {"accepted": found.accepted, "simulations": found.simulations}
+    return told | {"seconds": found.seconds}
+
+
+def check(problem, model, note, tests):
+    """The p-values of a fitted model."""
+    told = {"pattern": problem.name, "radius": problem.radius, "model": model, "note": note}
+    return told | {f"p of {curve}": p for curve, (p, *_) in tests.items()}
+
+
+def tell(rows, checks):
+    """Prints the tables."""
+    for each in rows:
+        print(
+            f"{each['pattern']:8s} {each['method']:16s} log beta {each['log beta']:.3f} +- "
+            f"{each['log beta error']:.3f} (sd {each['log beta sd']:.3f}) {each['log beta off']:>5}"
+            f"  gamma {each['gamma']:.3f} +- {each['gamma error']:.3f} (sd {each['gamma sd']:.3f}) "
+            f"{each['gamma off']:>5}  accepted {each['accepted']:.2f}  "
+            f"{each['simulations']} simulations, {each['seconds']:.0f} s"
+        )
+    for each in checks:
+        print(
+            f"{each['pattern']:8s} {each['model']:13s} p of L {each['p of L']:.3f}, of G "
+            f"{each['p of G']:.3f}  ({each['note']}, radius {each['radius']:.4f})"
+        )

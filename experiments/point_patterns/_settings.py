@@ -3,6 +3,10 @@
 import dataclasses
 
 from experiments._settings import at_least, names, read
+from experiments.point_patterns import _real
+
+SIMULATED = ("whole", "short")
+DEFAULT = (*SIMULATED, "towns", "juvenile")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,8 +17,10 @@ class Settings:
     """Folder of the results."""
     smoke: bool = False
     """The smallest size: seconds."""
-    patterns: tuple[str, ...] = ("whole", "short")
-    """Patterns: whole, where all points interact and the posterior is known by sums; and short."""
+    patterns: tuple[str, ...] = ()
+    """Patterns: whole, where all points interact and the posterior is known by sums; short; and the
+    real ones towns, juvenile, burkitt, crimes. None named: the first four, without those whose
+    package is not installed."""
     beta: float = 40.0
     """Intensity that the pattern is simulated with, on the unit square."""
     gamma: float = 0.3
@@ -42,6 +48,10 @@ class Settings:
     """Simulations of ABC by rejection; as many of ABC's chains, together."""
     keep: int = 150
     """Simulations that ABC keeps."""
+    criticised: int = 199
+    """Patterns simulated from each fitted model, to see whether it looks like a real one."""
+    with_determinantal: bool = True
+    """Also a determinantal process, on the towns."""
     seed: int = 0
     """Of the pattern and of all chains."""
 
@@ -59,6 +69,7 @@ SMOKE = {
     "noisy_budget": 24,
     "simulations": 100,
     "keep": 10,
+    "criticised": 19,
 }
 
 
@@ -66,8 +77,15 @@ def parse(argv) -> Settings:
     """Settings from command-line words; ValueError on those that make no sense."""
     given = read(Settings, SMOKE, "point_patterns", argv)
     least = {"capacity": 2, "inner_steps": 1, "chains": 2, "steps": 12, "noisy": 1, "keep": 2}
+    least["criticised"] = 19
     at_least(given, **least, noisy_budget=12 * given.noisy, simulations=10)
-    names(given, patterns=("whole", "short"))
+    if given.patterns:
+        names(given, patterns=(*SIMULATED, *_real.NAMES))
+    for name, low, high in (("beta", 0, float("inf")), ("gamma", 0, 1), ("radius", 0, 1)):
+        got = getattr(given, name)
+        if not (low <= got <= high and got < float("inf")) or (name == "beta" and got == 0):
+            ends = {"beta": "(0, inf)"}.get(name, f"[{low}, {high}]")
+            raise ValueError(f"settings: {name} must lie in {ends}; got {got}")
     if given.keep > given.simulations:
         raise ValueError(
             f"settings: keep must be at most simulations; got {given.keep} of {given.simulations}"

@@ -187,6 +187,18 @@ def test_steps_are_those_of_the_definition():
     assert not np.all(old)
 
 
+def test_particles_are_drawn_by_their_weights():
+    """With all weight on one, new particles lie there, but for the share of the prior."""
+    algorithm = smc.abc(UNIFORM, lambda key, theta: 0 * theta, jnp.abs, fresh=60)
+    state = algorithm.init(jnp.asarray([0.5, -1.5, 3.0, 2.0]), jax.random.key(0))
+    state = state._replace(weights=jnp.asarray([0.0, 0.0, 1.0, 0.0]))
+    many = jax.tree.map(lambda leaf: jnp.tile(leaf, 15) if leaf.ndim else leaf, state)
+    after, _ = jax.jit(algorithm.step)(jax.random.key(4), many._replace(weights=many.weights / 15))
+    near = np.abs(np.asarray(after.particles) - 3) < 1e-3
+    assert 45 < np.sum(near) < 60
+    assert np.all(np.asarray(after.log_weights)[near] < -3)
+
+
 @pytest.mark.usefixtures("x32")
 def test_float32_trees_and_divergences():
     """Distances are NaN beyond 2, where prior mass lies: counted, weighed as nothing."""
