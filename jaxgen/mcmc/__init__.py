@@ -11,13 +11,14 @@ such a proposal is rejected, or such a step not taken, and `info.is_divergent` s
 Adjusted kernels leave exp(logdensity_fn) invariant; the Langevin family is biased by O(dt) or, on
 Gaussian targets, `underdamped` not at all. Beside the door: `prox`, the proximal maps of `myula`,
 `proximal_gradient` and `primal_dual`; `intractable`, posteriors of models that can only be
-simulated; and the private release of samples.
+simulated; the ladder of `parallel_tempering` from its swaps; and the private release of samples.
 """
 
 from jaxgen.mcmc import intractable, prox
 from jaxgen.mcmc._accept import MetropolisInfo
 from jaxgen.mcmc._gibbs import GibbsInfo, GibbsState, block_gibbs, coloured_gibbs
 from jaxgen.mcmc._independent import IndependentState, block_proposals, independent
+from jaxgen.mcmc._ladder import adapt_ladder, communication_barrier, round_trip_rate
 from jaxgen.mcmc._langevin import (
     AnnealedState,
     LangevinInfo,
@@ -55,10 +56,12 @@ __all__ = [
     "UnderdampedState",
     "WithinGibbsInfo",
     "WithinGibbsState",
+    "adapt_ladder",
     "annealed",
     "block_gibbs",
     "block_proposals",
     "coloured_gibbs",
+    "communication_barrier",
     "coupled_distances",
     "discrete_langevin",
     "gibbs_with_gradients",
@@ -73,6 +76,7 @@ __all__ = [
     "private_release",
     "prox",
     "proximal_gradient",
+    "round_trip_rate",
     "structured",
     "suffix_regeneration",
     "ula",

@@ -332,7 +332,10 @@ DOOR: dict[str, Case] = {
     ),
 }
 # Records, and functions with other signatures: tested in their room.
-OTHER = {"coupled_distances", "private_budget", "private_release"}
+OTHER = {
+    *("adapt_ladder", "communication_barrier", "round_trip_rate"),
+    *("coupled_distances", "private_budget", "private_release"),
+}
 
 
 def positions(case, n, dtype, seed=3):
