@@ -5,7 +5,9 @@ logdensity_fn(params, x [*event], **cond) -> [] is unnormalised; `noise_contrast
 one that holds its normaliser as a parameter. Losses are for one example; `compositional` is a loss
 of a batch with a state, `persistent` the chains that make negatives, and both are records of
 functions. Kernels are arguments: kernel(logdensity_fn of x) -> SamplingAlgorithm.
-`score_apply` opens `losses.score` to energies. Below: `recovery`, energies of noised data.
+Marginalisation models know log p(x_S) for every subset of sites of a discrete x [d]:
+`marginal_reverse_kl` trains them on an energy alone, -> loss_fn(params, key). `score_apply` opens
+`losses.score` to energies. Below: `recovery`, energies of noised data.
 """
 
 from jaxgen.losses.energy import recovery
@@ -16,6 +18,12 @@ from jaxgen.losses.energy._contrastive import (
     ChainsState,
     contrastive_divergence,
     persistent,
+)
+from jaxgen.losses.energy._marginals import (
+    any_order_draw,
+    any_order_likelihood,
+    marginal_consistency,
+    marginal_reverse_kl,
 )
 from jaxgen.losses.energy._noise import (
     conditional_noise_contrastive,
@@ -30,9 +38,13 @@ __all__ = [
     "ChainsState",
     "Compositional",
     "CompositionalState",
+    "any_order_draw",
+    "any_order_likelihood",
     "compositional",
     "conditional_noise_contrastive",
     "contrastive_divergence",
+    "marginal_consistency",
+    "marginal_reverse_kl",
     "noise_contrastive",
     "persistent",
     "ranking_noise_contrastive",
