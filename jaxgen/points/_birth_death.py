@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import is_concrete
-from jaxgen.points._pattern import Pattern, checked_capacity, count, uniform, volume
+from jaxgen.points._pattern import (
+    Pattern,
+    checked_capacity,
+    checked_dimension,
+    count,
+    uniform,
+    volume,
+    within,
+)
 from jaxgen.types import sampling_algorithm
 
 BIRTH, DEATH, MOVE = 0, 1, 2
@@ -42,8 +50,9 @@ def birth_death(process, window, *, moves=1 / 3):
     c(x) |W| / (n + 1), n / (c(x) |W|) and c(new) / c(old). Births into a full pattern are rejected:
     the law is that given at most `capacity` points.
 
-    Raises ValueError on moves outside [0, 1); `init` on a concrete pattern whose log-density is not
-    finite. Source: Geyer and Moller 1994; Moller and Waagepetersen 2004, algorithm 7.5.
+    Raises ValueError on moves outside [0, 1); `init` on points of another dimension than the
+    window's and, where concrete, outside it, or of a log-density that is not finite.
+    Source: Geyer and Moller 1994; Moller and Waagepetersen 2004, algorithm 7.5.
     """
     where = "points.birth_death"
     if is_concrete(moves) and not 0 <= moves < 1:
@@ -52,6 +61,13 @@ def birth_death(process, window, *, moves=1 / 3):
     def init(position, rng_key=None):
         del rng_key
         position = Pattern(*map(jnp.asarray, position))
+        checked_dimension(where, position.points, window.low.size)
+        lost = position.mask & ~within(position.points, window)
+        if is_concrete(lost) and np.any(lost):
+            raise ValueError(
+                f"{where}: all points must lie in the window at the start; got {int(np.sum(lost))} "
+                f"of {int(np.sum(position.mask))} that do not"
+            )
         value = process.logdensity(position)
         if is_concrete(value) and not np.isfinite(value):
             raise ValueError(f"{where}: the log-density must be finite at the start; got {value}")
@@ -101,7 +117,9 @@ def simulate(key, process, window, *, capacity, steps, moves=1 / 3):
     a draw of a `Gibbs` process.
 
     Some tens of steps for each point one expects are the least to try; `perfect` needs no such
-    choice. Raises ValueError on capacity or steps < 1. Source: Geyer and Moller 1994.
+    choice. Divergences are counted by `birth_death`, not here: where traced numbers are none of a
+    process, nothing is ever born. Raises ValueError on capacity or steps < 1.
+    Source: Geyer and Moller 1994.
     """
     where = "points.simulate"
     checked_capacity(where, capacity)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.math import is_concrete
-from jaxgen.points._pattern import Pattern
+from jaxgen.points._pattern import Pattern, checked_dimension
 from jaxgen.types import Distribution
 
 
@@ -25,7 +25,7 @@ def determinantal(frequencies, weights):
     over n! at n points; it is None when some concrete p_k is 1.
 
     Raises ValueError on shapes that do not fit, frequencies that are no distinct integers, or
-    weights outside [0, 1].
+    weights outside [0, 1]; `logdensity` on points of another dimension.
     Source: Hough et al. 2006, algorithm 18; Lavancier, Moller and Rubak 2015, arXiv 1205.4818.
     """
     where = "points.determinantal"
@@ -93,6 +93,7 @@ def _sample(key, waves, weights):
 def _logdensity(pattern, waves, weights):
     """sum log(1 - p) + log det L(x_i, x_j), L with eigenvalues p / (1 - p)."""
     points, mask = pattern
+    checked_dimension("points.determinantal", points, waves.shape[1])
     waves_at = jax.vmap(lambda x: _features(x, waves))(points)
     odds = (weights / (1 - weights)).astype(waves_at.dtype)
     gram = (waves_at * odds[None]) @ waves_at.conj().T

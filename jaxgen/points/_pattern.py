@@ -101,14 +101,30 @@ def neighbours(x, pattern, radius):
 
 
 def pair_count(pattern, radius):
-    """How many pairs [] of points lie within a radius of each other.
+    """How many pairs [] of points lie within a radius [] of each other, the radius included.
 
+    Raises ValueError on a radius that is not one number of at least 0.
     Source: Strauss 1975 (the statistic of his process).
     """
+    if jnp.shape(radius) or (is_concrete(radius) and not 0 <= float(radius) < np.inf):
+        raise ValueError(
+            f"points.pair_count: radius must be one finite number of at least 0; got {radius}"
+        )
     points, mask = pattern
     squares = jnp.sum((points[:, None] - points[None]) ** 2, -1)
     close = (squares <= radius**2) & mask[:, None] & mask[None]
     return jnp.sum(jnp.triu(close, 1))
+
+
+def checked_dimension(where, points, d):
+    """Raises ValueError unless points are [capacity, d]."""
+    if points.ndim != 2 or points.shape[1] != d:
+        raise ValueError(f"{where}: points must be [capacity, {d}]; got {points.shape}")
+
+
+def within(points, window):
+    """Whether points [n, d] lie in a window, its edges included, [n]. Source: definition."""
+    return jnp.all((points >= window.low[None]) & (points <= window.high[None]), 1)
 
 
 def checked_capacity(where, capacity):

@@ -25,7 +25,8 @@ class Perfect(NamedTuple):
     """An exact draw, if it coalesced. Source: definition."""
 
     pattern: Any  # Pattern, points [capacity, d]
-    coalesced: Any  # [], whether the draw is exact; else the lower pattern is returned
+    coalesced: Any  # [], whether the draw is exact; else the lower pattern is returned. Never where
+    # an intensity met on the way was NaN or above the bound
     horizon: Any  # [], units of time looked back
 
 
@@ -38,7 +39,8 @@ def perfect(key, process, bound, window, *, capacity, horizon=16):
     bound times the area of interaction, and work with horizon squared.
 
     Args: horizon, the longest look back, a power of 2. Raises ValueError on another, on a bound
-    that is not positive, or capacity < 1. Source: Kendall and Moller 2000.
+    that is not positive, or (where concrete) below the intensity that an empty pattern has in the
+    middle of the window, or capacity < 1. Source: Kendall and Moller 2000.
     """
     where = "points.perfect"
     checked_capacity(where, capacity)
@@ -46,11 +48,19 @@ def perfect(key, process, bound, window, *, capacity, horizon=16):
         raise ValueError(f"{where}: horizon must be a power of 2; got {horizon}")
     if is_concrete(bound) and not (np.isfinite(bound) and bound > 0):
         raise ValueError(f"{where}: bound must be positive and finite; got {bound}")
+    middle = (window.low + window.high) / 2
+    nothing = Pattern(middle[None], jnp.zeros(1, bool))
+    alone = process.log_intensity(middle, nothing)
+    if is_concrete(alone, bound) and not alone <= np.log(bound) + 1e-5:
+        raise ValueError(
+            f"{where}: bound must be at least the intensity of the empty pattern; got {bound} and "
+            f"{float(np.exp(alone))}"
+        )
     past = _past(key, poisson(bound, window, capacity=capacity), capacity, horizon)
     log_bound = jnp.log(jnp.asarray(bound, window.low.dtype))
 
     def undecided(carry):
-        back, upper, lower = carry
+        back, upper, lower, _ = carry
         return (back == 0) | (jnp.any(upper != lower) & (2 * back <= horizon))
 
     def earlier(carry):
@@ -58,9 +68,11 @@ def perfect(key, process, bound, window, *, capacity, horizon=16):
         return back, *_forward(past, process.log_intensity, log_bound, back)
 
     none = jnp.zeros(past.mask.shape, bool)
-    back, upper, lower = jax.lax.while_loop(undecided, earlier, (0, none, none))
+    start = 0, none, none, jnp.asarray(True)
+    back, upper, lower, bounded = jax.lax.while_loop(undecided, earlier, start)
     last = slice(0, capacity)  # only they outlive time 0
-    return Perfect(Pattern(past.points[last], lower[last]), jnp.all(upper == lower), back)
+    exact = bounded & jnp.all(upper == lower)
+    return Perfect(Pattern(past.points[last], lower[last]), exact, back)
 
 
 class Past(NamedTuple):
@@ -91,7 +103,9 @@ def _past(key, law, capacity, horizon):
 
 
 def _forward(past, log_intensity, log_bound, back):
-    """(upper [m], lower [m]) at time 0, begun with all and with none at time -back."""
+    """(upper [m], lower [m], bounded []) at time 0, begun with all and with none at time -back;
+    whether all intensities met were within the bound.
+    """
     m, start = past.mask.size, -back.astype(past.birth.dtype)
     upper = past.mask & (past.birth < start) & (past.death > start)
     times = jnp.concatenate([past.birth, past.death])
@@ -103,14 +117,17 @@ def _forward(past, log_intensity, log_bound, back):
     def body(place, held):
         event = order[place]
         i, born = event % m, event < m
-        upper, lower = held
+        upper, lower, bounded = held
         odds = [
             log_intensity(past.points[i], Pattern(past.points, others)) - log_bound
             for others in (lower, upper)  # few neighbours for the upper one, many for the lower
         ]
-        return tuple(
+        upper, lower = (
             each.at[i].set(born & (past.log_mark[i] < odd))
-            for each, odd in zip(held, odds, strict=True)
+            for each, odd in zip((upper, lower), odds, strict=True)
         )
+        # NaN is not within; rounding may be above
+        return upper, lower, bounded & (odds[0] <= 1e-5) & (odds[1] <= 1e-5)
 
-    return jax.lax.fori_loop(first, last, body, (upper, jnp.zeros_like(upper)))
+    start = upper, jnp.zeros_like(upper), jnp.asarray(True)
+    return jax.lax.fori_loop(first, last, body, start)

@@ -9,7 +9,15 @@ import numpy as np
 from jax.scipy.special import gammaln, logsumexp
 
 from jaxgen.math import is_concrete
-from jaxgen.points._pattern import Pattern, checked_capacity, count, uniform, volume
+from jaxgen.points._pattern import (
+    Pattern,
+    checked_capacity,
+    checked_dimension,
+    count,
+    uniform,
+    volume,
+    within,
+)
 from jaxgen.types import Distribution
 
 
@@ -28,10 +36,13 @@ def poisson(intensity, window, *, capacity):
     this room, with respect to Lebesgue measure over n! at n points: n log(intensity) minus the
     log-normaliser, which is intensity times area where the capacity does not bind.
 
-    Raises ValueError on a negative intensity or capacity < 1. Source: Kingman 1993, section 2.1.
+    Raises ValueError on an intensity that is no number of at least 0 or capacity < 1; `logdensity`
+    on points of another dimension. Source: Kingman 1993, section 2.1.
     """
     where = "points.poisson"
     checked_capacity(where, capacity)
+    if jnp.shape(intensity):
+        raise ValueError(f"{where}: intensity must be one number; got {jnp.shape(intensity)}")
     if is_concrete(intensity) and not (np.isfinite(intensity) and intensity >= 0):
         raise ValueError(f"{where}: intensity must be at least 0 and finite; got {intensity}")
     intensity = jnp.asarray(intensity, window.low.dtype)
@@ -43,9 +54,9 @@ def poisson(intensity, window, *, capacity):
         return Pattern(uniform(key_points, window, capacity), jnp.arange(capacity) < n)
 
     def logdensity(pattern):
+        checked_dimension(where, pattern.points, window.low.size)
         n = count(pattern)
-        inside = (pattern.points >= window.low[None]) & (pattern.points <= window.high[None])
-        legal = jnp.all(inside | ~pattern.mask[:, None]) & (n <= capacity)
+        legal = jnp.all(within(pattern.points, window) | ~pattern.mask) & (n <= capacity)
         value = n * jnp.log(jnp.where(n == 0, 1, intensity)) - logsumexp(logits)
         return jnp.where(legal, value, -jnp.inf)
 

@@ -139,7 +139,8 @@ def test_a_perfect_draw_is_the_same_however_far_one_looks_back():
         look = lambda back: _perfect._forward(past, process.log_intensity, 0.0, jnp.asarray(back))
         return look(2), look(16)
 
-    (upper, lower), (_, longer) = jax.tree.map(np.asarray, many(both, 400))
+    (upper, lower, _), (_, longer, bounded) = jax.tree.map(np.asarray, many(both, 400))
+    assert np.all(bounded)
     assert np.all(upper | ~lower)  # the lower pattern lies within the upper one
     coalesced = np.all(upper == lower, 1)
     assert 40 < np.sum(coalesced) < 400
@@ -223,6 +224,61 @@ def test_chain_is_one_trace_keeps_float32_and_counts_divergences():
     assert np.any(divergent)
 
 
+@pytest.mark.usefixtures("same_key")
+def test_a_full_pattern_takes_no_birth():
+    """At two points of two no birth is taken, and nothing moves."""
+    process = points.strauss(2.0, 0.5, 9.0)
+    algorithm = points.birth_death(process, WINDOW, moves=0.2)
+    full = points.pattern(np.asarray([[0.1, 0.0], [0.5, 0.1]]))
+    keys = jax.random.split(jax.random.key(2), 300)
+    after, info = jax.jit(jax.vmap(algorithm.step, (0, None)))(keys, algorithm.init(full))
+    births = np.asarray(info.kind) == 0
+    assert 80 < births.sum() < 160
+    assert not np.any(np.asarray(info.is_accepted)[births])
+    np.testing.assert_array_equal(
+        np.asarray(after.position.points)[births],
+        np.broadcast_to(full.points, (births.sum(), 2, 2)),
+    )
+
+
+def test_conventions_at_the_edge_and_at_the_radius():
+    """Windows and radii are closed; duplicates are close; all functions agree on it."""
+    lattice = points.pattern(np.asarray([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.0, 0.0]]), 6)
+    assert points.pair_count(lattice, 0.5) == 5
+    assert points.pair_count(lattice, 0.0) == 1
+    process = points.strauss(2.0, 0.5, 0.5)
+    few = lattice._replace(mask=jnp.arange(6) < 3)
+    grown = process.logdensity(lattice) - process.logdensity(few)
+    np.testing.assert_allclose(process.log_intensity(lattice.points[3], few), grown)
+    np.testing.assert_allclose(grown, np.log(2.0) + 3 * np.log(0.5))
+    law = points.poisson(1.5, WINDOW, capacity=8)
+    corners = points.pattern(np.asarray([[0.0, -1.0], [2.0, 0.5], [0.0, 0.5]]), 8)
+    assert np.isfinite(law.logdensity(corners))
+    assert points.birth_death(process, WINDOW).init(corners).position.points.shape == (8, 2)
+    waves = points.determinantal(FREQUENCIES, WEIGHTS)
+    inside = points.pattern(np.asarray([[0.0, 1.0], [0.3, 0.4]]))
+    assert np.isfinite(waves.logdensity(inside))
+    outside = points.pattern(np.asarray([[0.0, 1.0], [0.3, 1.4]]))
+    assert waves.logdensity(outside) == -np.inf
+    twins = points.pattern(np.asarray([[0.3, 0.4], [0.3, 0.4]]))
+    assert waves.logdensity(twins) < -30  # 0 up to rounding
+    alone = points.pattern(np.asarray([[0.3, 0.4]]), 3)
+    assert points.pair_count(alone, 9.0) == 0
+    np.testing.assert_allclose(process.logdensity(alone), np.log(2.0))
+
+
+@pytest.mark.usefixtures("same_key")
+def test_a_draw_without_a_bound_is_not_called_exact():
+    def draw(gamma, bound):
+        process = points.strauss(3.0, gamma, 9.0)
+        return points.perfect(jax.random.key(0), process, bound, SIDE, capacity=16, horizon=4)
+
+    drawn = jax.jit(draw)
+    # no process; a bound below the intensity; a good one. Repulsion is so weak that all coalesce.
+    for gamma, bound, exact in ((1.5, 3.0, False), (1.0, 1.0, False), (1.0, 3.0, True)):
+        assert drawn(gamma, bound).coalesced == exact
+
+
 FREQUENCIES = np.asarray([[0, 0], [1, 0], [0, 1], [1, 1], [-1, 2]])
 WEIGHTS = np.asarray([0.9, 0.5, 0.7, 0.3, 0.6])
 
@@ -261,6 +317,11 @@ def test_determinantal_density_is_normalised():
     assert points.determinantal([[0], [1]], [1.0, 0.5]).logdensity is None
 
 
+THREE = points.pattern(np.full((1, 3), 0.5))
+LINE = points.determinantal([[0], [1]], [0.5, 0.2])
+STARTED = points.birth_death(points.strauss(1.0, 1.0, 0.1), SIDE)
+
+
 @pytest.mark.parametrize(
     ("build", "match"),
     [
@@ -291,6 +352,38 @@ def test_determinantal_density_is_normalised():
             ),
             "horizon must be a power of 2",
         ),
+        (
+            lambda: points.perfect(
+                jax.random.key(0), points.strauss(2.0, 1.0, 1.0), 1.5, SIDE, capacity=3
+            ),
+            "bound must be at least the intensity of the empty pattern; got 1.5 and 2",
+        ),
+        (
+            lambda: points.perfect(
+                jax.random.key(0), points.strauss(2.0, 1.0, 1.0), np.nan, SIDE, capacity=3
+            ),
+            "bound must be positive and finite; got nan",
+        ),
+        (lambda: points.poisson(np.ones(2), SIDE, capacity=3), "intensity must be one number"),
+        (lambda: points.poisson(np.nan, SIDE, capacity=3), "intensity must be at least 0"),
+        (
+            lambda: points.poisson(1.0, SIDE, capacity=3).logdensity(THREE),
+            r"points must be \[capacity, 2\]; got \(1, 3\)",
+        ),
+        (lambda: LINE.logdensity(THREE), r"points must be \[capacity, 1\]; got \(1, 3\)"),
+        (lambda: STARTED.init(THREE), r"points must be \[capacity, 2\]; got \(1, 3\)"),
+        (
+            lambda: STARTED.init(points.pattern([[0.5, 0.5], [0.5, 1.5]])),
+            "must lie in the window at the start; got 1 of 2 that do not",
+        ),
+        (
+            lambda: STARTED.init(points.Pattern(np.full((2, 2), np.nan), np.ones(2, bool))),
+            "must lie in the window at the start; got 2 of 2",
+        ),
+        (lambda: points.pair_count(THREE, -0.1), "radius must be one finite number of at least 0"),
+        (lambda: points.pair_count(THREE, np.nan), "radius must be one finite number"),
+        (lambda: points.pair_count(THREE, np.ones(2)), "radius must be one finite number"),
+        (lambda: points.pattern(np.zeros((0, 2))), "capacity must be at least 1"),
         (lambda: points.determinantal([[0], [1]], [0.5, 1.2]), "weights must lie"),
         (lambda: points.determinantal([[0], [0]], [0.5, 0.2]), "distinct integers"),
         (lambda: points.determinantal([[0.5], [0]], [0.5, 0.2]), "distinct integers"),
