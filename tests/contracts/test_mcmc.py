@@ -231,6 +231,34 @@ def dirichlet(x):
     return jnp.sum((jnp.asarray(ALPHA, x.dtype) - 1) * jnp.log(x))
 
 
+FRICTION = 1.5
+
+
+def sghmc_law():
+    """(mean [4], covariance [4, 4]) of position and velocity: x' = x + dt v, and
+    v' = (1 - friction dt) v - dt P (x - m) + sqrt(2 friction dt) noise.
+    """
+    forward = np.block([[EYE, DT * EYE], [-DT * PRECISION, (1 - FRICTION * DT) * EYE]])
+    noise = np.sqrt(2 * FRICTION * DT) * np.vstack([0 * EYE, EYE])
+    return np.concatenate([MEAN, [0, 0]]), stationary(forward, noise)
+
+
+def rest_given_position(mean, cov, x, noise):
+    """The two numbers besides the position x [2], drawn from their law given it."""
+    part = lambda a: jnp.asarray(a, noise.dtype)
+    onto = cov[2:, :2] @ np.linalg.inv(cov[:2, :2])
+    factor = np.linalg.cholesky(cov[2:, 2:] - onto @ cov[:2, 2:])
+    return part(mean[2:]) + part(onto) @ (x - part(mean[:2])) + part(factor) @ noise[0]
+
+
+SGHMC_MEAN, SGHMC_COV = sghmc_law()
+
+
+def start_moving(algorithm, x, noise):
+    velocity = rest_given_position(SGHMC_MEAN, SGHMC_COV, x, noise)
+    return algorithm.init(x)._replace(velocity=velocity)
+
+
 OPERATOR, DUAL_STEP = np.array([[1.0, -0.5], [0.0, 0.8]]), 2.0
 
 
@@ -249,13 +277,8 @@ JOINT_MEAN, JOINT_COV = primal_dual_law()
 
 
 def start_dual(algorithm, x, noise):
-    """The dual from its law given the position."""
-    part = lambda a: jnp.asarray(a, noise.dtype)
-    onto = JOINT_COV[2:, :2] @ np.linalg.inv(JOINT_COV[:2, :2])
-    rest = np.linalg.cholesky(JOINT_COV[2:, 2:] - onto @ JOINT_COV[:2, 2:])
     flat = x["a"] if isinstance(x, dict) else x
-    away = flat - part(JOINT_MEAN[:2])
-    dual = part(JOINT_MEAN[2:]) + part(onto) @ away + part(rest) @ noise[0]
+    dual = rest_given_position(JOINT_MEAN, JOINT_COV, flat, noise)
     return algorithm.init(x)._replace(dual=as_tree(x, dual))
 
 
@@ -305,6 +328,12 @@ DOOR: dict[str, Case] = {
         *langevin(),
         trees=False,
     ),
+    "structured, friction": normal(
+        lambda dtype: mcmc.structured(f, DT, np.zeros(2, int), buffer_size=4, friction=FRICTION),
+        SGHMC_MEAN[:2],
+        SGHMC_COV[:2, :2],
+        trees=False,
+    )._replace(start=start_moving),
     "parallel_tempering": normal(tempered, trees=True)._replace(start=start_tempered),
     "independent": normal(lambda dtype: mcmc.independent(gaussian, proposal(dtype)), trees=False),
     "within_gibbs": Case(

@@ -50,6 +50,29 @@ def test_the_bias_vanishes_with_dt_only_if_the_dual_is_fast():
     assert abs(slow[2] - slow[0]) < 0.02 * abs(slow[2])  # it tends to a bias
 
 
+def test_the_dual_begins_at_a_slope_and_stays_with_the_chain():
+    """prox g*(v) = v / (1 + s / W) for g(z) = W z^2 / 2; and a step not taken moves nothing."""
+    lone = lambda x: jnp.where(x == 1.5, 0.0, jnp.nan) + 0 * x
+    algorithm = mcmc.primal_dual(
+        lone, mcmc.prox.quadratic(W), 0.1, dual_step=3.0, operator=lambda x: K * x
+    )
+    start = algorithm.init(jnp.asarray(1.5))
+    np.testing.assert_allclose(start.dual, 3.0 * K * 1.5 / (1 + 3.0 / W), rtol=1e-12)
+    start = start._replace(dual=jnp.asarray(0.2))
+    state, info = algorithm.step(jax.random.key(0), start)
+    assert info.is_divergent
+    np.testing.assert_array_equal([state.position, state.dual], [1.5, 0.2])
+
+
+def test_an_operator_must_be_linear():
+    with pytest.raises(ValueError, match="operator must be linear"):
+        mcmc.primal_dual(smooth, mcmc.prox.l1(), 0.1, dual_step=1.0, operator=lambda x: x + 1).init(
+            jnp.ones(())
+        )
+    with pytest.raises(ValueError, match="dual_step must be"):
+        mcmc.primal_dual(smooth, mcmc.prox.l1(), 0.1, dual_step=0.0)
+
+
 def absolute(algorithm, dt, chains=20000):
     """Mean of |x| after time 30 from exact draws of a Laplace law, where it is 1."""
 

@@ -17,9 +17,9 @@ def gaussian(x):
     return -0.5 * away @ jnp.asarray(PRECISION) @ away
 
 
-def kept(chains=192, burn=10000, steps=12000, **options):
+def kept(dt=DT, chains=192, burn=10000, steps=12000, **options):
     """(mean, covariance) of the chains' positions after the burn-in."""
-    algorithm = mcmc.structured(gaussian, DT, **options)
+    algorithm = mcmc.structured(gaussian, dt, **options)
 
     def chain(key):
         def body(carry, i):
@@ -53,6 +53,24 @@ def test_variances_are_those_of_the_broken_posterior(groups):
     np.testing.assert_allclose(cov, truth, atol=0.03)
 
 
+def sghmc_variance(precision, dt, friction):
+    """Of x, kept by x' = x + dt v, v' = (1 - friction dt) v - dt precision x + noise."""
+    forward = np.array([[1, dt], [-dt * precision, 1 - friction * dt]])
+    noise = np.array([0, 0, 0, 2 * friction * dt])
+    return np.linalg.solve(np.eye(4) - np.kron(forward, forward), noise)[0]
+
+
+@pytest.mark.slow
+def test_friction_keeps_the_law_of_its_own_step():
+    """Fully broken, so each entry is a chain of its own, and its variance is known at this dt."""
+    dt, friction = 0.04, 2.0
+    options = {"groups": np.arange(3), "friction": friction, **RING}
+    _, cov = kept(dt=dt, burn=4000, steps=8000, **options)
+    truth = [sghmc_variance(each, dt, friction) for each in np.diag(PRECISION)]
+    np.testing.assert_allclose(np.diag(cov), truth, rtol=0.02)
+    np.testing.assert_allclose(cov, np.diag(truth), atol=0.03)
+
+
 @pytest.mark.slow
 def test_dropout_weakens_the_couplings():
     """Kept with probability p, groups see p of their coupling: precision with p times the rest."""
@@ -65,31 +83,40 @@ def test_dropout_weakens_the_couplings():
 
 
 def drift(x, buffer, groups, **options):
-    """Mean step over keys, over dt: the drift of the broken energy."""
+    """Mean step over keys, of x or with friction of v, over dt: the drift of the broken energy."""
     algorithm = mcmc.structured(
         lambda x: gaussian(x), DT, groups, buffer_size=len(buffer), **options
     )
 
     def move(key):
         state = algorithm.init(x)._replace(buffer=buffer)
-        return algorithm.step(key, state)[0].position - x
+        new, _ = algorithm.step(key, state)
+        return new.position - x if new.velocity is None else new.velocity
 
     moves = np.asarray(jax.jit(jax.vmap(move))(jax.random.split(jax.random.key(1), 60000))) / DT
     return moves.mean(0), moves.std(0) / np.sqrt(len(moves))
 
 
 @pytest.mark.parametrize(
-    ("groups", "keep"),
-    [([0, 1, 2], None), ([0, 0, 1], None), ([0, 0, 0], None), ([0, 0, 1], 0.4), ([0, 1, 2], 1.0)],
+    ("groups", "keep", "friction"),
+    [
+        ([0, 1, 2], None, None),
+        ([0, 0, 1], None, None),
+        ([0, 0, 0], None, None),
+        ([0, 0, 1], 0.4, None),
+        ([0, 1, 2], 1.0, None),
+        ([0, 0, 1], None, 2.0),
+        ([0, 0, 1], 0.4, 2.0),
+    ],
 )
-def test_the_drift_averages_other_groups_over_the_buffer(groups, keep):
+def test_the_drift_averages_other_groups_over_the_buffer(groups, keep, friction):
     x, buffer = jnp.asarray([1.0, 0.3, -0.6]), jnp.asarray([[0.1, 2.0, 1.0], [-1.0, 0.4, 0.2]])
     groups = np.array(groups)
     own = groups[:, None] == groups[None]
     share = np.where(own, 1.0, 0.0 if keep is None else keep)
     seen = share * (x - MEAN)[None] + (1 - share) * (np.asarray(buffer).mean(0) - MEAN)[None]
     expected = -np.sum(PRECISION * seen, axis=1)
-    found, error = drift(x, buffer, groups, **({} if keep is None else {"keep": keep}))
+    found, error = drift(x, buffer, groups, keep=keep, friction=friction)
     assert np.all(np.abs(found - expected) < 5 * error)
 
 
@@ -131,6 +158,7 @@ def test_minibatches_are_handed_on():
         ({"groups": np.arange(3), "thin": 0}, "thin must be"),
         ({"groups": np.arange(3), "keep": 0.0}, "keep must lie"),
         ({"groups": np.arange(3), "keep": 1.5}, "keep must lie"),
+        ({"groups": np.arange(3), "friction": 0.0}, "friction must be"),
     ],
 )
 def test_what_must_hold_is_said(options, message):
