@@ -11,15 +11,27 @@ from jaxgen.predictions.from_density._ensemble import GaussianFit, ensemble, gau
 from jaxgen.predictions.from_density._foellmer import foellmer
 from jaxgen.predictions.from_density._importance import effective_draws, importance
 from jaxgen.predictions.from_density._langevin import InnerDraws, inner_draws, langevin
+from jaxgen.predictions.from_density._rejection import (
+    Kept,
+    RejectionDraws,
+    kept,
+    rejection,
+    rejection_draws,
+)
 
 __all__ = [
     "GaussianFit",
     "InnerDraws",
+    "Kept",
+    "RejectionDraws",
     "effective_draws",
     "ensemble",
     "foellmer",
     "gaussian_fit",
     "importance",
     "inner_draws",
+    "kept",
     "langevin",
+    "rejection",
+    "rejection_draws",
 ]
