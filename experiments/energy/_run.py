@@ -4,7 +4,7 @@ import jax
 
 from experiments._command import ended
 from experiments._studies import run_studies
-from experiments.energy import _grid, _hybrid, _ladder, _mean, _memory, _settings
+from experiments.energy import _digits, _grid, _hybrid, _ladder, _mean, _memory, _settings
 
 STUDIES = {
     "grid": _grid.study,
@@ -12,6 +12,7 @@ STUDIES = {
     "memory": _memory.study,
     "hybrid": _hybrid.study,
     "ladder": _ladder.study,
+    "digits": _digits.study,
 }
 
 

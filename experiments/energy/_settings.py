@@ -4,7 +4,7 @@ import dataclasses
 
 from experiments._settings import at_least, names, read
 
-STUDIES = ("grid", "mean", "memory", "hybrid", "ladder")
+STUDIES = ("grid", "mean", "memory", "hybrid", "ladder", "digits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Settings:
     smoke: bool = False
     """The smallest size, in seconds: no networks unless --studies asks for them."""
     studies: tuple[str, ...] = STUDIES
-    """Studies, among grid, mean, memory, hybrid, ladder."""
+    """Studies, among grid, mean, memory, hybrid, ladder, digits."""
     draws: int = 4000
     """Chains of the grid: of annealing, and of each contrastive gradient."""
     rungs: int = 96
@@ -35,6 +35,26 @@ class Settings:
     """Hidden units of its energies and of its guesses."""
     ladder_draws: int = 4000
     """Samples from it."""
+    digits_steps: int = 4000
+    """Training steps of the energies of digits."""
+    digits_diffusion_steps: int = 12000
+    """Training steps of the diffusion model that they are compared with."""
+    digits_batch: int = 120
+    """Images in each of them."""
+    digits_width: int = 160
+    """Hidden units of the diffusion model."""
+    digits_energy_width: int = 160
+    """Hidden units of the energies, and of their guesses."""
+    digits_features: int = 600
+    """Training steps of the classifier whose features judge."""
+    digits_rungs: int = 1500
+    """Exponents of the annealing down the ladder."""
+    digits_chains: int = 120
+    """Its chains, one way and the other."""
+    digits_exact: int = 120
+    """Images whose log-density under the diffusion model is computed."""
+    digits_guided: int = 200
+    """Samples for every weight of guidance, of two classes at once, and of halves filled in."""
     seed: int = 0
     """Of all randomness."""
 
@@ -50,6 +70,16 @@ SMOKE = {
     "ladder_batch": 8,
     "ladder_width": 8,
     "ladder_draws": 50,
+    "digits_steps": 2,
+    "digits_diffusion_steps": 2,
+    "digits_batch": 6,
+    "digits_width": 8,
+    "digits_energy_width": 8,
+    "digits_features": 2,
+    "digits_rungs": 2,
+    "digits_chains": 4,
+    "digits_exact": 2,
+    "digits_guided": 20,
 }
 
 
