@@ -79,6 +79,8 @@ def parse(argv) -> Settings:
     least = {"capacity": 2, "inner_steps": 1, "chains": 2, "steps": 12, "noisy": 1, "keep": 2}
     least["criticised"] = 19
     at_least(given, **least, noisy_budget=12 * given.noisy, simulations=10)
+    if not 0 <= given.seed < 2**31:
+        raise ValueError(f"settings: seed must lie in 0 ... 2^31 - 1; got {given.seed}")
     if given.patterns:
         names(given, patterns=(*SIMULATED, *_real.NAMES))
     for name, low, high in (("beta", 0, float("inf")), ("gamma", 0, 1), ("radius", 0, 1)):
