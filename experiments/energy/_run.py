@@ -4,7 +4,16 @@ import jax
 
 from experiments._command import ended
 from experiments._studies import run_studies
-from experiments.energy import _digits, _grid, _hybrid, _ladder, _mean, _memory, _settings
+from experiments.energy import (
+    _digits,
+    _grid,
+    _hybrid,
+    _ladder,
+    _marginals,
+    _mean,
+    _memory,
+    _settings,
+)
 
 STUDIES = {
     "grid": _grid.study,
@@ -13,6 +22,7 @@ STUDIES = {
     "hybrid": _hybrid.study,
     "ladder": _ladder.study,
     "digits": _digits.study,
+    "marginals": _marginals.study,
 }
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from experiments._settings import at_least, names, read
 
-STUDIES = ("grid", "mean", "memory", "hybrid", "ladder", "digits")
+STUDIES = ("grid", "mean", "memory", "hybrid", "ladder", "digits", "marginals")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Settings:
     smoke: bool = False
     """The smallest size, in seconds: no networks unless --studies asks for them."""
     studies: tuple[str, ...] = STUDIES
-    """Studies, among grid, mean, memory, hybrid, ladder, digits."""
+    """Studies, among grid, mean, memory, hybrid, ladder, digits, marginals."""
     draws: int = 4000
     """Chains of the grid: of annealing, and of each contrastive gradient."""
     rungs: int = 96
@@ -55,6 +55,12 @@ class Settings:
     """Images whose log-density under the diffusion model is computed."""
     digits_guided: int = 200
     """Samples for every weight of guidance, of two classes at once, and of halves filled in."""
+    marginal_steps: int = 1500
+    """Training steps of the marginals of the grid."""
+    marginal_draws: int = 256
+    """Draws in each of them."""
+    marginal_width: int = 64
+    """Hidden units of its networks."""
     seed: int = 0
     """Of all randomness."""
 
@@ -80,6 +86,9 @@ SMOKE = {
     "digits_chains": 4,
     "digits_exact": 2,
     "digits_guided": 20,
+    "marginal_steps": 2,
+    "marginal_draws": 4,
+    "marginal_width": 8,
 }
 
 
