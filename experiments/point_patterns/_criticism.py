@@ -129,7 +129,7 @@ def criticised(key, settings, problem, thetas):
     many = settings.criticised
     keys = [jax.random.fold_in(key, i) for i in range(3)]
     models = [
-        ("Poisson", "given the count", uniform(keys[0], problem, many)),
+        ("Poisson", "given the count", uniform(keys[0], problem, 10 * many)),  # they cost nothing
         ("Strauss", "posterior", strauss(keys[1], problem, thetas, many)),
     ]
     if height == 1 and settings.with_determinantal and problem.name == "towns":

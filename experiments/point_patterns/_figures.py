@@ -39,7 +39,7 @@ def draw_real(path, problem, found, falls, tests, radii):
             axes.fill_between(radii, low - middle, high - middle, color="0.85", label="95 % band")
             axes.plot(radii, real - middle, color="C3", lw=1.5, label="real pattern")
             axes.axvline(problem.radius, color="0.5", lw=0.8, ls=":")
-            axes.set_title(f"{model}: p = {p:.3f}\n({note})", fontsize=8)
+            axes.set_title(f"{model}: p = {p:.4f}\n({note})", fontsize=8)
             axes.set_xlabel("distance r")
             axes.set_ylabel(f"{name}(r) less the model's", fontsize=8)
             if line == column == 0:

@@ -32,7 +32,11 @@ def chains(algorithm, key, starts, steps):
 
 
 def starts(key, settings, problem):
-    """Starts [chains, 2] near what the counts alone say."""
+    """Starts [chains, 2] near what the pseudo-likelihood, or the count alone, says."""
+    if problem.start is not None:
+        away = jnp.asarray(problem.walk) * jax.random.normal(key, (settings.chains, 2))
+        near = jnp.asarray(problem.start) - jnp.abs(away)  # below: gamma may be at its end
+        return jnp.clip(near, jnp.asarray(problem.low), jnp.asarray(problem.high))
     n = jnp.maximum(jg.points.count(problem.pattern), 6).astype(float)
     noise = jax.random.uniform(key, (settings.chains, 2))
     return jnp.stack([jnp.log(n) + noise[:, 0], 0.3 + 0.5 * noise[:, 1]], -1)

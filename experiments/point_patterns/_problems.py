@@ -11,7 +11,7 @@ from experiments.point_patterns import _real
 
 LOW, HIGH = (np.log(5.0), 0.0), (np.log(150.0), 1.0)  # theta = (log beta, gamma), on a box
 REAL_LOW, REAL_HIGH = (np.log(20.0), 0.0), (np.log(2000.0), 1.0)
-WALK, REAL_WALK = (0.5, 0.25), (0.2, 0.15)  # of chains: about a posterior deviation
+WALK, REAL_WALK, NARROW_WALK = (0.5, 0.25), (0.2, 0.15), (0.1, 0.04)  # a posterior deviation
 WHOLE_CAPACITY = 40
 STEPS_A_POINT = 25  # of births and deaths, in a simulation of a real pattern's size
 
@@ -29,6 +29,7 @@ class Problem(NamedTuple):
     low: Any = LOW  # of the prior's box
     high: Any = HIGH
     walk: Any = WALK
+    start: Any = None  # theta [2] of the pseudo-likelihood, or None
 
 
 def window():
@@ -122,19 +123,18 @@ def real(name, settings):
     """
     given = _real.load(name)
     n = len(given.points)
-    radii = np.linspace(0.15, 1.2, 43) * np.sqrt(given.height / n)
-    values, gammas = _real.profile(given.points, given.height, radii)
-    best = (
-        values.argmax()
-        if gammas.min() < 1
-        else np.abs(radii - 0.5 * (given.height / n) ** 0.5).argmin()
-    )
+    typical = np.sqrt(given.height / n)
+    radii = np.append(np.linspace(0.15, 1.2, 43) * typical, 0.5 * typical)
+    values, gammas, betas = _real.profile(given.points, given.height, radii)
+    repels = gammas.min() < 1
+    best = values.argmax() if repels else -1
     radius = float(radii[best])
     where = jg.points.box([0.0, 0.0], [1.0, given.height])
     capacity = int(1.5 * n) + 20
     simulate = simulator(radius, where, capacity, STEPS_A_POINT * n)
     pattern = jg.points.pattern(jnp.asarray(given.points, float), capacity)
-    options = REAL_LOW, REAL_HIGH, REAL_WALK
+    start = np.log(betas[best]), gammas[best]
+    options = REAL_LOW, REAL_HIGH, REAL_WALK if repels else NARROW_WALK, start
     return Problem(name, pattern, radius, simulate, None, None, where, *options)
 
 

@@ -65,6 +65,8 @@ def boxed(name, x) -> Real:
     """Points [n, 2] in the box around them, larger by (n + 1) / (n - 1) a side: the extremes of n
     uniform points lie that much inside (Ripley and Rasson 1977).
     """
+    if len(x) < 3 or not np.all(np.isfinite(x)) or np.any(np.ptp(x, 0) == 0):
+        raise ValueError(f"{name}: points must be at least 3, finite and not on a line; got {x}")
     low, high, n = x.min(0), x.max(0), len(x)
     size = (high - low) * (n + 1) / (n - 1)
     low = (low + high) / 2 - size / 2
@@ -72,8 +74,8 @@ def boxed(name, x) -> Real:
 
 
 def profile(points, height, radii, cells=100):
-    """(log-pseudo-likelihoods [k], gammas [k]) of Strauss' process at radii [k], at their best beta
-    and gamma.
+    """(log-pseudo-likelihoods, gammas, betas), each [k], of Strauss' process at radii [k], at their
+    best beta and gamma.
 
     n log beta + 2 s log gamma - beta integral gamma^t(u) du, with the best beta n / integral.
     Source: Baddeley and Turner 2000 (maximum profile pseudo-likelihood).
@@ -84,14 +86,16 @@ def profile(points, height, radii, cells=100):
     apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
     apart = apart[np.triu_indices(len(points), 1)]
     n, gammas = len(points), np.linspace(0, 1, 101)
-    values, best = [], []
+    values, best, betas = [], [], []
     for radius in radii:
         close = np.bincount((there <= radius).sum(1)) / len(u) * height
         pairs = 2 * np.sum(apart <= radius)
         powers = gammas[:, None] ** np.arange(len(close))[None]
         with np.errstate(divide="ignore", invalid="ignore"):
             own = pairs * np.log(gammas) if pairs else 0.0 * gammas
-            law = n * np.log(n / (powers @ close)) + own - n
+            each = n / (powers @ close)
+            law = n * np.log(each) + own - n
         values.append(law.max())
         best.append(gammas[law.argmax()])
-    return np.array(values), np.array(best)
+        betas.append(each[law.argmax()])
+    return np.array(values), np.array(best), np.array(betas)

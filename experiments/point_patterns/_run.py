@@ -214,6 +214,6 @@ def tell(rows, checks):
         )
     for each in checks:
         print(
-            f"{each['pattern']:8s} {each['model']:13s} p of L {each['p of L']:.3f}, of G "
-            f"{each['p of G']:.3f}  ({each['note']}, radius {each['radius']:.4f})"
+            f"{each['pattern']:8s} {each['model']:13s} p of L {each['p of L']:.4f}, of G "
+            f"{each['p of G']:.4f}  ({each['note']}, radius {each['radius']:.4f})"
         )

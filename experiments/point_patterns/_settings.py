@@ -49,7 +49,8 @@ class Settings:
     keep: int = 150
     """Simulations that ABC keeps."""
     criticised: int = 199
-    """Patterns simulated from each fitted model, to see whether it looks like a real one."""
+    """Patterns simulated from each fitted model, to see whether it looks like a real one; ten times
+    as many without interaction."""
     with_determinantal: bool = True
     """Also a determinantal process, on the towns."""
     seed: int = 0

@@ -302,6 +302,15 @@ def test_determinantal_counts_and_pairs():
     within(np.sum(pairs * (np.linalg.norm(apart, axis=-1) < 0.3), (1, 2)), truth)
 
 
+def test_two_sure_waves_keep_apart():
+    """Two points on a circle, of density 1 - cos(2 pi u) in their difference u."""
+    drawn = many(points.determinantal([[0], [1]], [1.0, 1.0]).sample, 1500)
+    assert np.all(drawn.mask)
+    u = 2 * np.pi * np.asarray(drawn.points[:, 0, 0] - drawn.points[:, 1, 0])
+    within(np.cos(u), -0.5)
+    within(np.cos(2 * u), 0.0)
+
+
 def test_determinantal_density_is_normalised():
     law = points.determinantal([[0], [1], [3]], [0.6, 0.5, 0.3])  # on a line: sums by grids
     at = jax.jit(
