@@ -38,12 +38,23 @@ def stationary(mean, sd):
     return np.linalg.solve(np.vstack([(matrix.T - np.eye(n))[:-1], np.ones(n)]), np.eye(n)[-1])
 
 
-def kept(build, dt, values):
-    """Expectation of values on the grid under the law that a kernel keeps; its noise comes last."""
-    algorithm = build(dt)
-    step = jax.jit(jax.vmap(lambda x: algorithm.step(KEY, algorithm.init(x))[0].position))
-    mean = np.asarray(step(jnp.asarray(GRID))) - np.sqrt(2 * dt) * UNIT
-    return stationary(mean, np.sqrt(2 * dt)) @ values
+def keeper(build):
+    """(*numbers) -> expectation of values on the grid under the law kept by build(*numbers), whose
+    first number is dt; its noise comes last.
+    """
+
+    @jax.jit
+    def step(*numbers):
+        algorithm = build(*numbers)
+        return jax.vmap(lambda x: algorithm.step(KEY, algorithm.init(x))[0].position)(
+            jnp.asarray(GRID)
+        )
+
+    def kept(values, *numbers):
+        sd = np.sqrt(2 * numbers[0])
+        return stationary(np.asarray(step(*numbers)) - sd * UNIT, sd) @ values
+
+    return kept
 
 
 def quadrature(logdensity, values):
@@ -64,12 +75,10 @@ def huber(x, smoothing):
 def test_myula_keeps_the_envelope_whose_bias_falls_with_smoothing():
     truth = quadrature(smooth(GRID) - np.abs(GRID), GRID)
     biases = []
+    kept = keeper(lambda dt, smoothing: mcmc.myula(smooth, prox.l1(), dt, smoothing=smoothing))
     for smoothing in (0.4, 0.2, 0.1):
-        build = lambda dt, smoothing=smoothing: mcmc.myula(
-            smooth, prox.l1(), dt, smoothing=smoothing
-        )
         dts = (0.04, 0.02) if smoothing > 0.15 else (0.02, 0.01)
-        coarse, fine = (kept(build, dt, GRID) for dt in dts)
+        coarse, fine = (kept(GRID, dt, smoothing) for dt in dts)
         envelope = quadrature(smooth(GRID) - huber(GRID, smoothing), GRID)
         extrapolated = 2 * fine - coarse  # the bias of the step is of first order
         assert abs(extrapolated - envelope) < 0.15 * abs(coarse - envelope) + 1e-4
@@ -84,8 +93,8 @@ def test_myula_keeps_the_envelope_whose_bias_falls_with_smoothing():
 @pytest.mark.usefixtures("same_key")
 def test_proximal_gradient_tends_to_a_laplace_law():
     nothing = lambda x: 0 * x
-    build = lambda dt: mcmc.proximal_gradient(nothing, prox.l1(), dt, noise="after")
-    errors = [kept(build, dt, np.abs(GRID)) - 1 for dt in (0.2, 0.1, 0.05)]
+    kept = keeper(lambda dt: mcmc.proximal_gradient(nothing, prox.l1(), dt, noise="after"))
+    errors = [kept(np.abs(GRID), dt) - 1 for dt in (0.2, 0.1, 0.05)]
     assert np.all(np.abs(errors) < (0.1, 0.05, 0.025))
     slope = np.polyfit(np.log([0.2, 0.1, 0.05]), np.log(np.abs(errors)), 1)[0]
     assert slope == pytest.approx(1, abs=0.05)

@@ -133,18 +133,40 @@ def test_the_ring_holds_every_thinned_position():
     np.testing.assert_allclose(state.buffer, np.asarray(before)[[5, 7, 3]])
 
 
-def test_minibatches_are_handed_on():
+@pytest.mark.parametrize("keep", [None, 1.0])
+def test_minibatches_are_handed_on(keep):
     """Unbiased halves of a sum: the mean step is that of the whole."""
     data = jnp.asarray([[1.0, 2.0], [3.0, -1.0]])
     estimate = lambda x, rows: -2 * jnp.sum((x[None] - rows) ** 2) / 2
-    algorithm = mcmc.structured(estimate, 0.1, np.arange(2), buffer_size=1)
+    algorithm = mcmc.structured(estimate, 0.1, np.arange(2), buffer_size=1, keep=keep)
 
     def mean(i):
-        state = algorithm.init(jnp.zeros(2), batch=(data[i : i + 1],))
-        return algorithm.step(jax.random.key(0), state, (data[i : i + 1],))[0].position
+        batch = (jax.lax.dynamic_slice_in_dim(data, i, 1),)
+        state = algorithm.init(jnp.zeros(2), batch=batch)
+        return algorithm.step(jax.random.key(0), state, batch)[0].position
 
-    one, two = mean(0), mean(1)
+    one, two = jax.jit(jax.vmap(mean))(jnp.arange(2))
     np.testing.assert_allclose(one - two, 0.1 * 2 * (data[0] - data[1]), rtol=1e-9)
+
+
+def test_velocities_begin_as_normals_and_end_at_a_wall():
+    """Drawn with a key, 0 without; and where the gradient is none the chain stops."""
+    lone = lambda x: jnp.where(jnp.all(x == 1), 0.0, jnp.nan) + 0 * jnp.sum(x)
+    algorithm = mcmc.structured(lone, 0.1, 0, buffer_size=1, friction=1.0)
+    start = algorithm.init(jnp.ones(2000), jax.random.key(1))
+    assert abs(np.mean(start.velocity)) < 5 / np.sqrt(2000)
+    assert abs(np.var(start.velocity) - 1) < 5 * np.sqrt(2 / 2000)
+    np.testing.assert_array_equal(algorithm.init(jnp.ones(3)).velocity, 0)
+
+    @jax.jit
+    def twice(state):
+        there, _ = algorithm.step(jax.random.key(2), state)
+        return algorithm.step(jax.random.key(3), there)
+
+    back, info = twice(start)
+    assert info.is_divergent
+    np.testing.assert_array_equal(back.position, 1)
+    np.testing.assert_array_equal(back.velocity, 0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from jaxgen import mcmc
 
-LENGTH = 4
+LENGTH = 3
 RAW = np.array(list(itertools.product(range(3), repeat=LENGTH)))
 # Every sequence once: after the first 0 only 0.
 ALL = np.array([x for x in RAW if all(x[i] or not x[i + 1] for i in range(LENGTH - 1))])
@@ -22,7 +22,7 @@ def next_logits(x, i):
 
 
 def quality(x):
-    return jnp.sum(jnp.sin(1.0 + 2.0 * x) * jnp.arange(1.0, 5.0)) / 3
+    return jnp.sum(jnp.sin(1.0 + 2.0 * x) * jnp.arange(1.0, 1.0 + LENGTH)) / 3
 
 
 def model_logprob(x):
@@ -41,7 +41,7 @@ def law(target):
     return probs / probs.sum()
 
 
-def matrix(target, n=12000, complete=True):
+def matrix(target, n=4000, complete=True):
     """Transition probabilities [s, s] read off infos, every cut and continuation seen once."""
     algorithm = mcmc.suffix_regeneration(target, next_logits, end=0)
     keys = jax.random.split(jax.random.key(1), (len(ALL), n))
@@ -100,7 +100,7 @@ def test_the_chain_finds_its_law():
         def body(state, i):
             return algorithm.step(jax.random.fold_in(key, i), state)[0], None
 
-        start = algorithm.init(jnp.asarray([1, 1, 1, 1]))
+        start = algorithm.init(jnp.ones(LENGTH, int))
         return jax.lax.scan(body, start, jnp.arange(steps))[0].position
 
     x = np.asarray(jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(0), chains)))

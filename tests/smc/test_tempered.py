@@ -42,20 +42,21 @@ def runs(count, n, **options):
 def test_log_z_and_weighted_mean(exponents):
     """Within four standard errors of -5.261021 and 1.6 over runs; without the weights it is not."""
     np.testing.assert_allclose(LOG_Z, -5.261021, atol=1e-6)
-    state, info = runs(60, 200, exponents=exponents, moves=3)
+    count = 60 if exponents else 30
+    state, info = runs(count, 200, exponents=exponents, moves=3)
     assert jnp.all(info.is_finished)
     assert jnp.all(state.exponent == 1)
     assert jnp.all(info.divergences == 0)
     np.testing.assert_allclose(jnp.sum(state.weights, 1), 1, rtol=1e-9)
     z = np.exp(np.asarray(state.log_normaliser) - LOG_Z)
-    assert abs(z.mean() - 1) < 4 * z.std(ddof=1) / 60**0.5, (z.mean(), z.std())
+    assert abs(z.mean() - 1) < 4 * z.std(ddof=1) / count**0.5, (z.mean(), z.std())
     means = np.asarray(jnp.einsum("rn,rnd->rd", state.weights, state.particles)).mean(1)
-    error = means.std(ddof=1) / 60**0.5
+    error = means.std(ddof=1) / count**0.5
     assert abs(means.mean() - MEAN) < 4 * error, (means.mean(), error)
     plain = np.asarray(state.particles).mean((1, 2))
     assert plain.mean() < MEAN - 4 * error, plain.mean()
     spread = jnp.einsum("rn,rnd->r", state.weights, (state.particles - MEAN) ** 2) / 2
-    error = np.std(spread, ddof=1) / 60**0.5
+    error = np.std(spread, ddof=1) / count**0.5
     assert abs(np.mean(spread) - VARIANCE) < 4 * error + 0.005, (np.mean(spread), error)
 
 
@@ -80,14 +81,16 @@ def test_a_bounded_likelihood_and_a_short_run():
     """-inf is a legal likelihood: Z is the prior's mass where it is not; and unfinished is told."""
     inside = lambda x: jnp.where(x[0] > 0.5, 0.0, -jnp.inf)
     algorithm = smc.tempered(logprior_fn, inside, kernel, moves=1)
-    start = jax.random.normal(jax.random.key(1), (4000, 2))
+    n = 1000
+    start = jax.random.normal(jax.random.key(1), (n, 2))
     state, info = jax.jit(lambda key: smc.run(key, algorithm, start))(jax.random.key(2))
     assert info.is_finished
     assert jnp.sum(state.weights * (state.particles[:, 0] <= 0.5)) < 1e-9
-    error = (norm.sf(0.5) * norm.cdf(0.5) / 4000) ** 0.5 / norm.sf(0.5)
+    error = (norm.sf(0.5) * norm.cdf(0.5) / n) ** 0.5 / norm.sf(0.5)
     assert abs(state.log_normaliser - norm.logsf(0.5)) < 8 * error
     short = smc.tempered(logprior_fn, loglikelihood_fn, kernel, exponents=np.linspace(0.01, 1, 50))
-    state, info = smc.run(jax.random.key(2), short, start[:20], max_steps=2)
+    brief = jax.jit(lambda key: smc.run(key, short, start[:20], max_steps=2))
+    state, info = brief(jax.random.key(2))
     assert not info.is_finished
     assert state.exponent < 0.1
     assert info.steps == 2

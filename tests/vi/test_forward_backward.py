@@ -85,7 +85,7 @@ def test_a_step_is_the_proximal_step():
     dt, curvature, variance = 0.3, np.array([0.4, 2.5]), np.array([0.7, 1.6])
     potential = lambda x: -(curvature @ (x - jnp.array([1.0, -2.0])) ** 2) / 2
     algorithm = vi.forward_backward(potential, dt, points=vi.cubature(2), cov=np.diag(variance))
-    state, info = algorithm.step(jax.random.key(0), algorithm.init(jnp.zeros(2)))
+    state, info = jax.jit(algorithm.step)(jax.random.key(0), algorithm.init(jnp.zeros(2)))
     np.testing.assert_allclose(state.mean, dt * curvature * [1.0, -2.0], rtol=1e-12)
     half = (1 - dt * curvature) ** 2 * variance
     grid = np.linspace(0.02, 4, 400_001)[:, None]
@@ -136,9 +136,9 @@ def test_stein_curvature_is_unbiased_away_from_gaussians():
         )
         steps.append(jax.jit(algorithm.step)(jax.random.key(0), algorithm.init(start))[0].cov)
     np.testing.assert_allclose(steps[0], steps[1], rtol=1e-8)
-    algorithm = vi.forward_backward(quartic, 0.05, draws=400_000, curvature="stein", cov=cov)
+    algorithm = vi.forward_backward(quartic, 0.05, draws=100_000, curvature="stein", cov=cov)
     drawn = jax.jit(algorithm.step)(jax.random.key(1), algorithm.init(start))[0].cov
-    np.testing.assert_allclose(drawn, steps[0], atol=1e-3)
+    np.testing.assert_allclose(drawn, steps[0], atol=2e-3)
 
 
 def double_well(x):
@@ -192,7 +192,7 @@ def test_a_step_that_is_not_finite_is_not_taken(where):
     state, infos = run(algorithm, jnp.zeros(2), 20)
     assert infos.is_divergent[-1]
     assert not infos.is_divergent[0]
-    first = algorithm.step(jax.random.key(0), algorithm.init(jnp.zeros(2)))[0]
+    first, _ = run(algorithm, jnp.zeros(2), 1)
     np.testing.assert_allclose(state.mean, first.mean)
     np.testing.assert_allclose(state.cov, first.cov)
 

@@ -18,7 +18,7 @@ def test_activations_against_quadrature(name):
     moments, fn = ACTIVATIONS[name]
     mean, root = np.meshgrid([-4.0, -1.3, 0.0, 0.4, 5.0], [0.02, 0.5, 1.0, 3.0, 10.0])
     found = jax.jit(moments)(mean.ravel(), root.ravel() ** 2)
-    eps = np.linspace(-12, 12, 240_001)
+    eps = np.linspace(-12, 12, 240_001 if name == "relu" else 12_001)  # relu has a kink
     weights = np.exp(-(eps**2) / 2) / np.sqrt(2 * np.pi) * (eps[1] - eps[0])
     for i, (m, s) in enumerate(zip(mean.ravel(), root.ravel(), strict=True)):
         values = fn(m + s * eps)
@@ -32,11 +32,12 @@ def test_activations_against_quadrature(name):
 def test_a_known_entry_passes_through(name):
     moments, fn = ACTIVATIONS[name]
     x = jnp.array([-2.0, 0.0, 1.5])
-    mean, variance = moments(x, jnp.zeros(3))
+    total = lambda v: sum(jnp.sum(each) for each in moments(x, v))
+    both = jax.jit(lambda v: (moments(x, v), jax.grad(total)(v)))
+    (mean, variance), slope = both(jnp.zeros(3))
     np.testing.assert_allclose(mean, fn(np.asarray(x)), atol=1e-15)
     np.testing.assert_allclose(variance, 0, atol=1e-15)
-    total = lambda v: sum(jnp.sum(each) for each in moments(x, v))
-    assert np.all(np.isfinite(jax.grad(total)(jnp.zeros(3))))
+    assert np.all(np.isfinite(slope))
     low = jax.jit(moments)(x.astype(jnp.float32), jnp.ones(3, jnp.float32))
     assert {each.dtype for each in low} == {jnp.dtype("float32")}
 
