@@ -157,9 +157,17 @@ def reversed_diffusion(aim, settings, kind):
             make = functools.partial(
                 from_density.langevin, process, aim.logdensity, smoothness=1.0, adjusted=True
             )
+        if kind == "rejection":  # kept up to the height of the larger mode
+            top = jnp.zeros(aim.d).at[0].set(4.0)
+            options = {"ceiling": aim.logdensity(top) + 1e-3}
+            draw = lambda key: from_density.rejection_draws(key, event, m)
+            make = functools.partial(from_density.rejection, process, aim.logdensity, **options)
         solver = sde.refreshed(kernel, lambda z, t, noise: make(noise)(z, t), draw)
 
         def effective(key, z, t):
+            if kind == "rejection":
+                look = from_density.kept(process, aim.logdensity, draw(key), **options)
+                return m * look(z, t).share
             eps = jax.random.normal(key, (m, *event))
             look = from_density.effective_draws(process, aim.logdensity, eps, guess=guess)
             return look(z, t)
@@ -247,6 +255,7 @@ MAKERS = {
     "rdMC, importance": functools.partial(reversed_diffusion, kind="importance"),
     "rdMC, inner MALA": functools.partial(reversed_diffusion, kind="langevin"),
     "rdMC, fitted guess": functools.partial(reversed_diffusion, kind="fitted"),
+    "ZOD-MC": functools.partial(reversed_diffusion, kind="rejection"),
     "ensemble": ensemble,
     "parallel tempering": tempering,
     "tempered SMC": sequential,
