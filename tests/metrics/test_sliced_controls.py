@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen import metrics
+from jaxgen.metrics import _sliced
 
 OPTIONS = ("num_projections", "p", "directions", "control", "degree", "split")
 sliced = jax.jit(metrics.sliced_wasserstein, static_argnames=OPTIONS)
@@ -117,6 +118,52 @@ def test_split_coefficients_are_unbiased(control):
     for kind in ("independent", "quasi"):
         values = many(xs, ys, 1000, directions=kind, **options)
         assert abs(values.mean() - exact) < 5 * values.std() / np.sqrt(1000) + 1e-4 * exact
+
+
+def by_hand(slices, values, mean, folds):
+    """Each fold's controlled mean with the other's coefficients, weighted by its size, and what is
+    left of each slice.
+    """
+    total, left = 0.0, []
+    for fold, other in zip(folds, folds[::-1], strict=True):
+        centred = values[other] - values[other].mean(0)
+        beta = np.linalg.lstsq(centred, slices[other] - slices[other].mean(), rcond=None)[0]
+        rest = slices[fold] - (values[fold] - mean) @ beta
+        total += rest.sum() / len(slices)
+        left.append(rest - rest.mean())
+    return total, np.concatenate(left)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_fold_takes_the_coefficients_of_the_other(k):
+    rng = np.random.default_rng(k)
+    block = np.repeat(np.arange(5), 4)  # an odd number of blocks: the folds are unequal
+    slices, values, mean = rng.normal(size=20), rng.normal(size=(20, k)), rng.normal(size=k)
+    folds = _sliced._folds(block, True)
+    assert [len(fold) for fold in folds] == [12, 8]
+    np.testing.assert_array_equal(np.concatenate(folds), np.arange(20))
+    value, left = _sliced._mean(jnp.asarray(slices), (values, jnp.asarray(mean)), folds)
+    expected = by_hand(slices, values, mean, folds)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(left, expected[1], rtol=1e-10, atol=1e-12)
+    # The error of blocks as wholes; fitted coefficients cost degrees of freedom if not split.
+    totals = expected[1].reshape(5, 4).sum(1)
+    error = np.sqrt(np.sum(totals**2) / 20**2 * 5 / 4)
+    found = [_sliced._standard_error(left, block, k, split) for split in (True, False)]
+    lost = 19 / (19 - k) * 18 / (18 - k)
+    np.testing.assert_allclose(found, [error, error * np.sqrt(lost)], rtol=1e-10)
+
+
+def test_the_degree_leaves_directions_to_regress_on():
+    """In 3-D there are 5 harmonics up to degree 2, 14 up to 4: four directions each, in a fold."""
+    xs, found = skew(2, 8, 3), []
+    for num, split in ((55, False), (56, False), (111, True), (112, True)):
+        options = {"num_projections": num, "control": "harmonics", "split": split}
+        fit = lambda key, options=options: found.append(
+            _sliced._sliced("here", key, xs, xs, **options)[3]
+        )
+        jax.eval_shape(fit, jax.random.key(0))
+    assert found == [5, 14, 5, 14]
 
 
 @pytest.mark.parametrize(
