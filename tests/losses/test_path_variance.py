@@ -38,7 +38,7 @@ def gradients(loss_fn, params, n, seed=1):
 
 
 @pytest.mark.usefixtures("same_key")
-@pytest.mark.parametrize("along", [None, -2.0])
+@pytest.mark.parametrize("along", [None, pytest.param(-2.0, marks=pytest.mark.slow)])
 def test_nothing_is_left_at_the_right_drift(along):
     """Value and gradient of each draw, on policy and off."""
     follow = lambda params, key, x: run(params, key, x, along=along)
@@ -70,6 +70,7 @@ def test_gradient_is_the_score_function_estimate_with_the_others_as_baseline():
     np.testing.assert_allclose(found, by_hand, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_key")
 def test_mean_gradient_is_that_of_the_divergence():
     """KL = (push - 1.3)^2 / 2, gradient -0.8, and the exact variances of both estimates."""
@@ -88,6 +89,7 @@ def test_mean_gradient_is_that_of_the_divergence():
     assert abs(np.mean(slopes) + 0.8) < 5 * np.std(slopes) / n**0.5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_key")
 def test_balance_at_the_mean_log_weight_is_the_variance():
     n = 5
@@ -128,6 +130,9 @@ def annealed_run(drift, along):
     return go
 
 
+LONGER = ("blocks", "controlled", "foellmer")
+
+
 def walkers(name):
     """(run through, run along itself, start) of a sampler of one parameter."""
     drift = lambda params, z, t: params * jnp.tanh(z) + params**2 * t
@@ -158,7 +163,9 @@ def walkers(name):
 
 
 @pytest.mark.usefixtures("same_key")
-@pytest.mark.parametrize("name", ["scalar", "blocks", "controlled", "foellmer"])
+@pytest.mark.parametrize(
+    "name", ["scalar", *(pytest.param(name, marks=pytest.mark.slow) for name in LONGER)]
+)
 def test_along_itself_the_path_and_the_weights_are_the_same(name):
     """And the path has no gradient, so that weights of one path tell two drifts apart."""
     through, along, start = walkers(name)

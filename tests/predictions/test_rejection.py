@@ -17,7 +17,10 @@ CEILING = float(LOG_P(jnp.array([1.5, -1.0]))) + 1e-3
 Z, T = jnp.array([0.4, -0.7]), 0.45
 
 
-@pytest.mark.parametrize("guess", [None, (jnp.array([0.8, -0.7]), jnp.array([6.0, 2.0]))])
+GUESS = (jnp.array([0.8, -0.7]), jnp.array([6.0, 2.0]))
+
+
+@pytest.mark.parametrize("guess", [None, pytest.param(GUESS, marks=pytest.mark.slow)])
 def test_mean_of_kept_draws_and_their_share(guess):
     """Both unbiased: the share is Z N / exp(ceiling), the mean the exact denoiser."""
     ceiling = CEILING

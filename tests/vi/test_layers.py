@@ -79,6 +79,7 @@ def test_two_layers_against_a_million_draws(name):
     assert np.any(np.abs(np.mean(ys, 0) - rough[0]) > 50 * error)  # its mean is another
 
 
+@pytest.mark.slow
 def test_three_layers_miss_a_little():
     """The second layer's sums are correlated and not Gaussian: measured, in deviations."""
     moments, fn = ACTIVATIONS["relu"]
@@ -138,6 +139,7 @@ def test_one_layer_is_the_conjugate_regression():
     np.testing.assert_allclose(mean[0], params[0][0][0][0] @ X0 + params[0][1][0][0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_noisy_input_float32_and_the_start():
     params = vi.init_layers(jax.random.key(0), (3, 5, 2), variance=0.01)
     assert [leaf.shape for leaf in jax.tree.leaves(params)] == [
