@@ -55,12 +55,14 @@ class Settings:
     """Images whose log-density under the diffusion model is computed."""
     digits_guided: int = 200
     """Samples for every weight of guidance, of two classes at once, and of halves filled in."""
-    marginal_steps: int = 1500
+    marginal_steps: int = 2500
     """Training steps of the marginals of the grid."""
     marginal_draws: int = 256
     """Draws in each of them."""
     marginal_width: int = 64
     """Hidden units of its networks."""
+    marginal_learned: bool = False
+    """Learn the marginals of whole states too, instead of reading them from the energy."""
     seed: int = 0
     """Of all randomness."""
 
