@@ -36,6 +36,7 @@ def test_the_budgets_add_up():
     assert 1 + noise < ratio <= budget + 1e-3
 
 
+@pytest.mark.usefixtures("same_key")
 def test_ula_contracts_under_synchronous_coupling():
     precision = jnp.asarray([2.0, 0.5, 1.0])
     algorithm = mcmc.ula(lambda x: -0.5 * jnp.sum(precision * x**2), 0.1)
@@ -43,11 +44,13 @@ def test_ula_contracts_under_synchronous_coupling():
 
     @jax.jit
     def distances(key):
-        return mcmc.coupled_distances(key, algorithm, x, y, 60)
+        return [mcmc.coupled_distances(key, algorithm, x, y, 60, norm=norm) for norm in (2, 1)]
 
-    found = distances(jax.random.key(0))
+    found, sums = distances(jax.random.key(0))
     shrunk = (1 - 0.1 * np.asarray(precision))[None] ** np.arange(61)[:, None]
-    np.testing.assert_allclose(found, np.linalg.norm(shrunk * np.asarray(x - y), axis=1), rtol=1e-9)
+    apart = shrunk * np.asarray(x - y)
+    np.testing.assert_allclose(found, np.linalg.norm(apart, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(sums, np.abs(apart).sum(1), rtol=1e-9)
     assert np.all(found <= (1 - 0.1 * 0.5) ** np.arange(61) * found[0] * (1 + 1e-12))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from jaxgen import kernels
 from jaxgen.metrics import diversity
+from jaxgen.metrics.diversity import _vendi
 
 vendi_of_gram = jax.jit(diversity.vendi_of_gram, static_argnames="order")
 vendi = jax.jit(diversity.vendi, static_argnames=("order", "chunk"))
@@ -85,6 +86,24 @@ def test_gradients(order):
         jnp.zeros((5, 2)).at[0].set(1.0)
     )
     assert jnp.all(jnp.isfinite(cosine))
+
+
+def test_slopes_of_the_spectrum_for_every_order():
+    """Along a change that keeps the sum, where only the slope's constant part is free."""
+    values, change = jnp.asarray([0.5, 0.3, 0.196, 0.004]), jnp.asarray([0.3, 0.2, -0.49, -0.01])
+
+    orders = (0, 0.5, 1, 2, INF)  # next to 1 the slope's constant part is large
+
+    @jax.jit
+    def both(values):
+        slopes = [_vendi._entropy_slope(values, order) @ change for order in orders]
+        ends = [
+            [_vendi._entropy(values + h * change, order) for h in (1e-6, -1e-6)] for order in orders
+        ]
+        return slopes, [(up - down) / 2e-6 for up, down in ends]
+
+    np.testing.assert_allclose(*both(values), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(_vendi._entropy(values, 0), np.log(4), rtol=1e-12)
 
 
 @pytest.mark.parametrize("order", [slow(0), 1, slow(2)])
