@@ -133,17 +133,17 @@ def test_double_metropolis_on_patterns():
     agrees(run(built, problem.start, 60, 300), problem.mean, problem.variance)
 
 
-def lognormal(sd):
-    """An asymmetric proposal: theta times exp(normal)."""
+def lopsided(sd):
+    """An asymmetric proposal: half of theta, a shift and noise."""
     return intractable.Proposal(
-        lambda key, theta: theta * jnp.exp(sd * jax.random.normal(key, theta.shape, theta.dtype)),
-        lambda new, old: -jnp.sum(jnp.log(new) + (jnp.log(new) - jnp.log(old)) ** 2 / (2 * sd**2)),
+        lambda key, theta: 0.5 * theta + 0.8 + sd * jax.random.normal(key, theta.shape),
+        lambda new, old: -jnp.sum((new - 0.5 * old - 0.8) ** 2 / (2 * sd**2)),
     )
 
 
 def test_an_asymmetric_proposal_is_corrected():
-    problem = poisson_problem()
-    built = algorithm("exchange", problem, proposal=lognormal(0.6))
+    problem = coins_problem()
+    built = algorithm("exchange", problem, proposal=lopsided(0.7))
     agrees(run(built, problem.start, 100, 240), problem.mean, problem.variance)
 
 
