@@ -89,6 +89,9 @@ def test_strauss_is_its_definition():
     larger = points.pattern(np.concatenate([x.points[:6], new[None]]), 8)
     difference = process.logdensity(larger) - process.logdensity(x)
     np.testing.assert_allclose(process.log_intensity(new, x), difference, rtol=1e-12)
+    traced = jax.jit(lambda g: points.strauss(3.0, g, 0.3).log_intensity(new, x))
+    assert np.isnan(traced(1.5))
+    assert np.isnan(traced(-0.1))
     hard = points.strauss(3.0, 0.0, 0.3)
     assert hard.logdensity(x) == -np.inf
     np.testing.assert_allclose(points.strauss(3.0, 0.0, 1e-6).logdensity(x), 6 * np.log(3.0))
