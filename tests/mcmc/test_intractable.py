@@ -98,6 +98,7 @@ def algorithm(name, problem, **kwargs):
 CASES = {
     "exchange, strauss": ("strauss", "exchange", lambda p: {}),
     "exchange, poisson": ("poisson", "exchange", lambda p: {}),
+    "exchange, coins": ("coins", "exchange", lambda p: {}),
     "exchange, ising": ("ising", "exchange", lambda p: {}),
     "noisy, strauss": ("strauss", "noisy_metropolis", lambda p: {"simulations": 40}),
     "noisy, poisson": ("poisson", "noisy_metropolis", lambda p: {"simulations": 40}),
@@ -112,7 +113,7 @@ CASES = {
 }
 
 
-FAST = ("exchange, poisson", "noisy, coins", "double, coins")
+FAST = ("exchange, coins", "noisy, coins", "double, coins")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Proposals that are laws, and kernels on blocks: whole transition matrices and a learned law."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgen import mcmc
-from jaxgen.types import Distribution
+from jaxgen.mcmc import LangevinInfo
+from jaxgen.types import Distribution, sampling_algorithm
 
 TABLE = np.array([[0.5, -0.3, 1.2], [0.1, 0.9, -0.8]])  # log-density of {"a": i, "b": j}
 FLAT = np.exp(TABLE.ravel()) / np.exp(TABLE).sum()
@@ -132,6 +135,36 @@ def test_blocks_of_several_names_and_a_random_scan():
     np.testing.assert_array_equal(np.asarray(state.position["a"]) != 1, chosen[:, 0])
     np.testing.assert_array_equal(np.asarray(state.position["c"])[:, 0] != 1, chosen[:, 1])
     assert 60 < chosen[:, 0].sum() < 140
+
+
+class Spot(NamedTuple):
+    position: Any
+
+
+def test_a_cycle_moves_every_block_in_order_with_its_own_keys():
+    """Kernels whose moves are known: each sees what those before it left."""
+    infos = LangevinInfo(jnp.asarray(False))
+
+    def to(target):
+        def kernel(f, rest):
+            start = lambda x, key: Spot(0 * x + jax.random.uniform(key))  # needs its key
+            return sampling_algorithm(start, lambda key, s: (Spot(target(key, rest)), infos))
+
+        return kernel
+
+    kernels = {
+        "a": to(lambda key, rest: rest["b"] + 1),
+        "b": to(lambda key, rest: 2 * rest["a"]),
+        "c": to(lambda key, rest: jax.random.normal(key)),
+        "d": to(lambda key, rest: jax.random.normal(key)),
+    }
+    algorithm = mcmc.within_gibbs(lambda x: x["a"] + 10 * x["b"], kernels)
+    zero = jnp.zeros(())
+    start = algorithm.init({"a": zero, "b": jnp.asarray(3.0), "c": zero, "d": zero})
+    state, info = jax.jit(algorithm.step)(jax.random.key(0), start)
+    assert (state.position["a"], state.position["b"], state.logdensity) == (4, 8, 84)
+    assert np.all(info.chosen)
+    assert state.position["c"] != state.position["d"] != 0
 
 
 @pytest.mark.parametrize(
