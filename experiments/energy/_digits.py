@@ -8,12 +8,12 @@ import numpy as np
 import jaxgen as jg
 from experiments.energy import _digits_models as models
 from experiments.energy import _digits_uses as uses
+from experiments.energy._digits_densities import densities
 from experiments.images import _features
 
 SETS = 3  # of samples, each as many as are held out
-LEVELS = len(models.RATIOS) - 1
 # One image: a guess, the chain's start and its steps a level, and one gradient at the end.
-EVALUATIONS = LEVELS * (1 + 1 + models.LONG) + 1
+EVALUATIONS = uses.LEVELS * (1 + 1 + models.LONG) + 1
 # One example of training: guess, the chain's start and steps, the energy's gradient at two points.
 TRAINING = 1 + 1 + models.LANGEVIN + 2
 
@@ -30,6 +30,8 @@ def study(settings, folder):
         ("parameters of the diffusion model", "", models.size(start), 0),
         ("parameters of the energy", "", models.size(starts[0]), 0),
         ("parameters of the guess", "", models.size(starts[1]), 0),
+        ("training steps times evaluations, diffusion", "", settings.digits_diffusion_steps, 0),
+        ("the same, energies", "", settings.digits_steps * TRAINING, 0),
     ]
 
     def fitted(name, model, first, key, steps, width):
@@ -46,8 +48,9 @@ def study(settings, folder):
     found, zs = samples(keys[4], n * sets, diffusion, denoiser, ladder, params)
     rows += judged(keys[5], network, data, found, n)
     flow = flow_of(diffusion, denoiser, ladder.rungs)
-    rows += uses.densities(settings, keys[6], data, ladder, params, zs, flow)
+    rows += densities(settings, keys[6], data, ladder, params, zs, flow)
     more, shown = uses.guided(settings, keys[7], data, network, ladder, params)
+    rows += uses.variances(settings, jax.random.fold_in(keys[7], 1), data, params)
     picture(folder, data, found, shown)
     return rows + more
 
@@ -59,7 +62,7 @@ def samples(key, n, diffusion, denoiser, ladder, params):
     for name, count, ancestral in (("DEIS", 20, False), ("ancestral", 50, True)):
         one = lambda key, label, c=count, a=ancestral: diffusion.draw(denoiser, key, label, c, a)
         found[f"diffusion, {name}, {count} evaluations"] = models.many(one, keys, labels)
-    one = lambda key, label: ladder.draw(params, key, label[None], jnp.ones(1))
+    one = lambda key, label: ladder.draw(params, key, label[None], jnp.ones((uses.LEVELS, 1)))
     found[f"energies, {EVALUATIONS} evaluations"], _ = models.many(one, keys, labels)
     free = jnp.full((min(n, 600),), models.NONE)
     _, zs = models.many(one, jax.random.split(jax.random.fold_in(key, 1), len(free)), free)

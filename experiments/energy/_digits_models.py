@@ -163,8 +163,9 @@ class Ladder(NamedTuple):
     rungs: Any  # losses.energy.recovery.Ladder
     init: Any  # key -> params
     loss_fn: Any  # as `trained` wants
-    energy: Any  # (params, z [64], level, labels [j], weights [j]) -> [], a log-density
-    draw: Any  # (params, key, labels [j], weights [j], known, mask) -> (x [64], z of level 0 [64])
+    energy: Any  # (params, z [64], level, labels [j], weights [T, j]) -> [], a log-density
+    guess: Any  # the same of a noisy z -> [64], the mean of the initialiser
+    draw: Any  # (params, key, labels, weights, known, mask) -> (x [64], z of level 0 [64])
 
 
 def cooperative(width, noise="coupled"):
@@ -172,7 +173,7 @@ def cooperative(width, noise="coupled"):
 
     With a diffusion model's network F and preconditioning, residual = (z - alpha D(z)) / sigma: the
     energy of a Gaussian about D(z), exact where D is the one image near z, and about 0 where the
-    noise is large.
+    noise is large. Pixels lie in [-1, 1]: two deviations outside, a Gaussian tail is added.
     """
     recovery, net = jg.losses.energy.recovery, network(width)
     rungs = recovery.ladder(PROCESS, time_of(RATIOS))
@@ -186,7 +187,9 @@ def cooperative(width, noise="coupled"):
     def one(params, z, level, label):
         signal = rungs.alpha[level] * SCALE / total[level]
         residual = rungs.sigma[level] / total[level] ** 2 * z
-        return -jnp.sum((residual - signal * output(params, z, level, label)) ** 2) / 2
+        tail = jax.nn.relu((jnp.abs(z) - rungs.alpha[level]) / rungs.sigma[level] - 2)
+        own = (residual - signal * output(params, z, level, label)) ** 2
+        return -jnp.sum(own + tail**2) / 2
 
     def guess_one(params, noisy, level, label):
         """Mean of z given noisy and x0, an estimate of x0 in its place."""
@@ -199,7 +202,7 @@ def cooperative(width, noise="coupled"):
     def summed(fn):
         def over(params, z, level, labels, weights):
             values = jax.vmap(lambda label: fn(params, z, level, label))(labels)
-            return jnp.tensordot(weights, values, 1)
+            return jnp.tensordot(weights[level], values, 1)
 
         return over
 
@@ -221,7 +224,7 @@ def cooperative(width, noise="coupled"):
     by_level = lambda params, key, x, index, label: loss_fn(
         params, key, x, index % len(rungs.keep), label=label
     )
-    return Ladder(rungs, init, by_level, energy, draw)
+    return Ladder(rungs, init, by_level, energy, guess, draw)
 
 
 def kernel(rungs):
@@ -230,11 +233,20 @@ def kernel(rungs):
     That is the variance given the image itself, the one of all directions in which the noisy point
     says nothing new; `variance` is the widest, and tells which rung it is.
     """
-    widest = rungs.noise**2 / (rungs.noise**2 + rungs.keep**2)
-    least = (rungs.sigma[:-1] * rungs.noise / rungs.sigma[1:]) ** 2
+    widest, least = most_variance(rungs), least_variance(rungs)
     return lambda logdensity_fn, variance: blackjax.mala(
         logdensity_fn, STEP * jnp.interp(variance, widest, least)
     )
+
+
+def least_variance(rungs):
+    """Variances [T] of a level given the next and the image."""
+    return (rungs.sigma[:-1] * rungs.noise / rungs.sigma[1:]) ** 2
+
+
+def most_variance(rungs):
+    """Variances [T] of a level given the next, were it unit noise."""
+    return rungs.noise**2 / (rungs.noise**2 + rungs.keep**2)
 
 
 def many(fn, *arguments):

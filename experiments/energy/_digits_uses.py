@@ -1,21 +1,22 @@
 """What a trained ladder of energies is good for: log-densities, outliers, guidance, inpainting."""
 
-import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
+from jax.flatten_util import ravel_pytree
 from sklearn.datasets import load_sample_images
-from sklearn.mixture import GaussianMixture
 
 import jaxgen as jg
 from experiments.energy import _digits_models as models
 from experiments.images import _features
-from jaxgen.types import Distribution
 
-WEIGHTS = 0.0, 1.0, 2.0, 4.0
+LEVELS = len(models.RATIOS) - 1
+WEIGHTS, UNGUIDED = (0.0, 1.0, 2.0, 4.0), 2  # of guidance; the levels below which there is none
 PAIRS = (3, 8), (4, 9), (1, 7), (5, 6)
-FREE = jnp.array([models.NONE]), jnp.ones(1)  # labels and weights of the energy without a class
+FREE = (
+    jnp.array([models.NONE]),
+    jnp.ones((LEVELS, 1)),
+)  # labels and weights of the energy without a class
 
 
 def features(network, xs):
@@ -29,68 +30,28 @@ def chances(network, xs):
     return np.asarray(jax.nn.softmax(raw @ held["out"] + held["out_bias"][None]))
 
 
-def path_of(rungs, energy):
-    """(path(exponent), kernel(exponent)): from unit noise down all levels to the lowest energy."""
-    top = len(rungs.keep)
+def variances(settings, key, data, params):
+    """Variance of the energy's gradient with shared and coupled noise, over that with fresh."""
+    n = 16 * LEVELS
+    xs, labels = data.train[:n], jnp.asarray(data.labels[:n])
+    keys, indices = jax.random.split(key, n), jnp.arange(n)
+    found = {}
+    for noise in ("fresh", "shared", "coupled"):
+        loss_fn = models.cooperative(settings.digits_energy_width, noise).loss_fn
 
-    def place(exponent):
-        upper = jnp.minimum(jnp.floor(exponent * top), top - 1).astype(int)
-        return upper, exponent * top - upper
+        def slope(key, x, index, label, loss_fn=loss_fn):
+            half = lambda own: loss_fn((own, params[1]), key, x, index, label)
+            return ravel_pytree(jax.grad(half)(params[0]))[0]
 
-    def path(exponent):
-        upper, part = place(exponent)
-
-        def logdensity_fn(z):
-            noise = jnp.sum(norm.logpdf(z))
-            above = energy(z, jnp.minimum(top - upper, top - 1))
-            above = jnp.where(upper == 0, noise, above)
-            return (1 - part) * above + part * energy(z, top - upper - 1)
-
-        return logdensity_fn
-
-    def kernel(exponent):
-        upper, part = place(exponent)
-        sigma = jnp.where(upper == 0, 1.0, rungs.sigma[top - upper])
-        least = 1 / ((1 - part) / sigma**2 + part / rungs.sigma[top - upper - 1] ** 2)
-        return blackjax.mala(path(exponent), models.STEP * least)
-
-    return path, kernel
-
-
-def densities(settings, key, data, ladder, params, zs, flow):
-    """Log-densities of held-out digits with the noise of the lowest level, nats an image."""
-    energy = lambda z, level: ladder.energy(params[0], z, level, *FREE)
-    path, kernel = path_of(ladder.rungs, energy)
-    keys = jax.random.split(key, 4)
-    stops = np.linspace(0, 1, settings.digits_rungs + 1)
-    start = Distribution(
-        lambda key: jax.random.normal(key, (64,)), lambda z: jnp.sum(norm.logpdf(z))
-    )
-    terms = jg.likelihoods.annealed_terms(path, kernel, stops, start, draws=settings.digits_chains)
-    found = jax.jit(terms)(keys[0])
-    back = jax.jit(jg.likelihoods.annealed_reverse(path, kernel, stops))
-    back = back(keys[1], jnp.asarray(zs[: settings.digits_chains]))
-    alpha, sigma = ladder.rungs.alpha[0], ladder.rungs.sigma[0]
-    noised = lambda key, xs: alpha * xs + sigma * jax.random.normal(key, xs.shape)
-    train, test = noised(keys[2], data.train), noised(keys[3], data.test)
-    height = jax.jit(jax.vmap(lambda z: energy(z, 0)))
-    log_z = float(found.log_normaliser)
-    rows = [
-        ("log Z of the lowest energy, annealed down the ladder", "", log_z, found.standard_error),
-        ("mean of its log-weights", "below", found.bound, found.bound_error),
-        ("the same from the model's samples upwards", "above", back.bound, back.bound_error),
-        ("effective chains of its weights", "", found.effective_draws, 0),
+        slopes = models.many(slope, keys, xs, indices, labels).reshape(16, LEVELS, -1)
+        found[noise] = np.sum(np.var(slopes, axis=0, ddof=1), axis=-1)
+    return [
+        (f"variance of the gradient over fresh noise's, {noise}, {place} level", "", ratio, 0)
+        for noise in ("shared", "coupled")
+        for place, ratio in zip(
+            ("lowest", "fourth", "top"), (found[noise] / found["fresh"])[[0, 3, -1]], strict=True
+        )
     ]
-    for name, z in (("training digits", train), ("held-out digits", test)):
-        values = np.asarray(height(z)) - log_z
-        rows.append((f"log-density of {name}, energy", "", *mean_of(values)))
-    parts = min(40, len(train) // 4)
-    mixture = GaussianMixture(parts, reg_covar=1e-3, random_state=0).fit(np.asarray(train))
-    rows.append(("the same held out, 40 Gaussians", "", *mean_of(mixture.score_samples(test))))
-    some = test[: settings.digits_exact]
-    values = jax.jit(jax.vmap(lambda z: flow(z)))(some)
-    rows.append(("the same held out, the diffusion model's flow", "", *mean_of(values)))
-    return rows + outliers(height, test, data, keys[3], noised)
 
 
 def mean_of(values):
@@ -140,16 +101,20 @@ def guided(settings, key, data, network, ladder, params):
         params, key, labels, weights, known, mask
     )[0]
     classes = np.arange(n) % 10
+    alike, above = lambda *weights: np.tile(weights, (LEVELS, 1)), np.arange(LEVELS) >= UNGUIDED
     jobs = {
-        f"w = {w:g}": (np.stack([classes, classes, np.full(n, models.NONE)], 1), (1 + w, 0, -w))
+        f"w = {w:g}": (
+            np.stack([classes, classes, np.full(n, models.NONE)], 1),
+            alike(1, 0, 0) + w * above[:, None] * np.array([1, 0, -1]),
+        )
         for w in WEIGHTS
     }
     pairs = np.array([(*PAIRS[i % len(PAIRS)], models.NONE) for i in range(n)])
-    jobs["both"] = pairs, (1, 1, -1)
-    jobs["halves"] = np.full((n, 3), models.NONE), (1, 0, 0)
+    jobs["both"] = pairs, alike(1, 1, -1)
+    jobs["halves"] = np.full((n, 3), models.NONE), alike(1, 0, 0)
     known = data.test[:n]
     labels = np.concatenate([labels for labels, _ in jobs.values()])
-    weights = np.concatenate([np.tile(np.float32(w), (n, 1)) for _, w in jobs.values()])
+    weights = np.concatenate([np.tile(np.float32(w), (n, 1, 1)) for _, w in jobs.values()])
     mask = np.zeros((len(labels), 64), bool)
     mask[-n:, :32] = True
     xs = models.many(

@@ -2,13 +2,14 @@
 
 Noise. The expected gradient of either loss is E grad f(z') - E grad f(z), z the data's and z' the
 model's point of a level: it sees the laws of z and of z', and not how they depend on each other.
-Draw them dependently, each from its own law, and the expectation stays while the variance falls:
+Draw them together, each from its own law: the expectation stays, the variance can fall.
 
 - "fresh": z, then noisy from z; the chain has its own noise.
 - "shared": z and noisy are one x0 with one noise at two levels (the paper's variance reduction).
 - "coupled": given noisy and x0, z is normal with a known mean, so that it may be the end of a chain
   in that law, which runs beside the model's with the same kernel and keys. The two part only by
-  what x0 adds to noisy. It costs no evaluation of a network; an unadjusted kernel would bias z.
+  what x0 adds to noisy. It costs no evaluation of a network; an unadjusted kernel would bias z, and
+  one whose steps are too long for that law (wider than `spread`) stands still and gains nothing.
 
 Sources: Gao et al. 2021, arXiv 2012.08125 (recovery likelihood); Zhu et al. 2023, arXiv 2309.05153
 (cooperative initialisers, shared noise). Deviations: energies are of z_k, not of keep_k z_k; the
@@ -39,7 +40,7 @@ def recovery(ladder, logdensity_fn, kernel=None, *, steps=15, noise="fresh"):
     Args: logdensity_fn(params, z, level, **cond) -> []; kernel(logdensity_fn of z, variance []) ->
     SamplingAlgorithm, given the variance that the rung would leave of a unit normal, as a step
     size; steps >= 1; noise, "fresh", "shared" or, with an adjusted kernel, "coupled": the same
-    expected gradient, each with less variance than the one before. Raises ValueError on others, on
+    expected gradient with less variance (see the head of the file). Raises ValueError on others, on
     steps < 1, where neither negative nor kernel is given, and where a negative is to be coupled.
     Source: Gao et al. 2021, arXiv 2012.08125, equations 5-7 and algorithm 1.
     """
