@@ -158,13 +158,17 @@ def test_a_cycle_moves_every_block_in_order_with_its_own_keys():
         "c": to(lambda key, rest: jax.random.normal(key)),
         "d": to(lambda key, rest: jax.random.normal(key)),
     }
-    algorithm = mcmc.within_gibbs(lambda x: x["a"] + 10 * x["b"], kernels)
+    f = lambda x: jnp.where(x["a"] < 8, x["a"] + 10 * x["b"], jnp.nan)
+    algorithm = mcmc.within_gibbs(f, kernels)
     zero = jnp.zeros(())
     start = algorithm.init({"a": zero, "b": jnp.asarray(3.0), "c": zero, "d": zero})
-    state, info = jax.jit(algorithm.step)(jax.random.key(0), start)
+    step = jax.jit(algorithm.step)
+    state, info = step(jax.random.key(0), start)
+    assert not info.is_divergent
     assert (state.position["a"], state.position["b"], state.logdensity) == (4, 8, 84)
     assert np.all(info.chosen)
     assert state.position["c"] != state.position["d"] != 0
+    assert step(jax.random.key(1), state)[1].is_divergent  # the kernels let a = 9 through
 
 
 @pytest.mark.parametrize(
