@@ -47,12 +47,12 @@ class Settings:
     """Hidden units of the energies, and of their guesses."""
     digits_features: int = 600
     """Training steps of the classifier whose features judge."""
-    digits_rungs: int = 1500
+    digits_rungs: int = 900
     """Exponents of the annealing down the ladder."""
-    digits_chains: int = 120
+    digits_chains: int = 60
     """Its chains, one way and the other."""
-    digits_exact: int = 120
-    """Images whose log-density under the diffusion model is computed."""
+    digits_exact: int = 80
+    """Images whose log-density is annealed rung by rung, and computed for the diffusion model."""
     digits_guided: int = 200
     """Samples for every weight of guidance, of two classes at once, and of halves filled in."""
     marginal_steps: int = 2500
