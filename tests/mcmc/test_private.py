@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxgen import mcmc
+from jaxgen.types import sampling_algorithm
 
 
 @pytest.mark.usefixtures("same_key")
@@ -52,6 +53,18 @@ def test_ula_contracts_under_synchronous_coupling():
     np.testing.assert_allclose(found, np.linalg.norm(apart, axis=1), rtol=1e-9)
     np.testing.assert_allclose(sums, np.abs(apart).sum(1), rtol=1e-9)
     assert np.all(found <= (1 - 0.1 * 0.5) ** np.arange(61) * found[0] * (1 + 1e-12))
+
+
+def test_starts_and_steps_are_driven_by_one_key():
+    """Starts scaled, and steps moved, by draws: the same for both, so distances only scale."""
+    move = lambda key, state: (state._replace(position=state.position + jax.random.normal(key)), ())
+    algorithm = sampling_algorithm(
+        lambda x, key: mcmc.LangevinState(x * jax.random.uniform(key), 0.0, 0.0), move
+    )
+    run = jax.jit(lambda key: mcmc.coupled_distances(key, algorithm, jnp.ones(2), jnp.zeros(2), 3))
+    found = np.asarray(run(jax.random.key(0)))
+    assert 0 < found[0] < np.sqrt(2)
+    np.testing.assert_allclose(found, found[0], rtol=1e-12)
 
 
 def test_mala_contracts_on_a_log_concave_law():
