@@ -97,7 +97,7 @@ def judged(key, network, data, found, n):
 def flow_of(diffusion, denoiser, rungs):
     """z [64] of level 0 -> [], its log-density under the probability flow, nats."""
     time = float(models.time_of(rungs.sigma[0] / rungs.alpha[0]))
-    ts = np.geomspace(1.0, time, 41)
+    ts = np.geomspace(1.0, time, 161)  # 41 stops are 50 nats off, 641 less than 0.2
     at = lambda z, t: diffusion.denoise(denoiser, z, t, models.NONE)
     log_prob = jg.likelihoods.flow_ode(models.PROCESS, at, ts)
     return lambda z: log_prob(jax.random.key(0), z)
