@@ -135,8 +135,10 @@ LEFT_BEHIND = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def collect():
+    gc.freeze()  # what older tests left is much, and is not looked through
     yield
     gc.collect()
+    gc.unfreeze()
 
 
 @LEFT_BEHIND
