@@ -96,7 +96,12 @@ def smaller(settings, problem):
 def plan(settings, problem):
     """Names of the methods that a problem is given to."""
     chains = settings.with_abc_chains and problem.name in _settings.SIMULATED
-    return ["exchange"] + ["noisy"] * settings.with_noisy + ["ABC"] * 3 + ["chains"] * chains
+    always = ["exchange", "simulated", "rejection"]
+    return (
+        always
+        + ["noisy"] * settings.with_noisy
+        + (["population"] * settings.with_population + ["chains"] * chains)
+    )
 
 
 def posteriors(settings, problem, falls, bar):
@@ -137,7 +142,8 @@ def posteriors(settings, problem, falls, bar):
         return x[None], weights, rate, spent
 
     timed("ABC, rejection", by_rejection)
-    timed("ABC, population", by_population)
+    if settings.with_population:
+        timed("ABC, population", by_population)
     if "chains" not in plan(settings, problem):
         return found
     at = jax.jit(lambda key, theta: distance(problem.simulate(key, theta)))

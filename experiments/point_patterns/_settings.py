@@ -39,6 +39,8 @@ class Settings:
     """Also noisy Metropolis-Hastings."""
     with_abc_chains: bool = True
     """Also chains of ABC."""
+    with_population: bool = True
+    """Also ABC's weighted population."""
     noisy: int = 6
     """Simulations in a step of noisy Metropolis-Hastings, whose chains are `noisy` times shorter
     than `noisy_budget`."""
@@ -61,6 +63,7 @@ SMOKE = {
     "patterns": ("short",),
     "with_noisy": False,
     "with_abc_chains": False,
+    "with_population": False,
     "beta": 15.0,
     "capacity": 40,
     "inner_steps": 40,

@@ -119,7 +119,7 @@ def test_criticism_tells_repulsion_from_none():
     problem = _problems.Problem("hard", x, 0.08, simulate, None, None, window)
     thetas = np.tile([np.log(85.0), 0.05], (4, 1))
     (poisson, strauss), _ = _criticism.criticised(jax.random.key(0), settings, problem, thetas)
-    assert poisson[2]["L"][0] == poisson[2]["G"][0] == 1 / 391
+    assert max(poisson[2]["L"][0], poisson[2]["G"][0]) < 0.02
     assert min(strauss[2]["L"][0], strauss[2]["G"][0]) > 1 / 40
     waves, p = _criticism.spectrum(75, 2, 0.9)
     np.testing.assert_allclose(p.sum(), 75)
