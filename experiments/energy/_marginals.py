@@ -67,7 +67,7 @@ def model(beta, learned):
         start = beta * bonds(spins) - jnp.log(2.0) * size
         pulls = spins @ params["pairs"][size][SHIFTS] @ spins / 2
         more = jnp.where(learned | (size < SITES), even[0] - 2 * zero[0] + pulls, 0.0)
-        return start + jnp.where(size > 0, more + params["sizes"][size], 0.0)
+        return start + jnp.where(size > 0, more + 10 * params["sizes"][size], 0.0)
 
     def conditional(params, x, seen):
         spins = visible(x, seen)

@@ -55,7 +55,7 @@ class Settings:
     """Images whose log-density is annealed rung by rung, and computed for the diffusion model."""
     digits_guided: int = 200
     """Samples for every weight of guidance, of two classes at once, and of halves filled in."""
-    marginal_steps: int = 2500
+    marginal_steps: int = 1500
     """Training steps of the marginals of the grid."""
     marginal_draws: int = 256
     """Draws in each of them."""
