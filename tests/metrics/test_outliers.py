@@ -193,12 +193,21 @@ def test_nudge_and_combination():
     inside, outside = rng.randn(80, 2) * [1, 10], rng.randn(60, 2) * [1, 10] + [1, 5]
     rows = jnp.asarray(np.concatenate([inside, np.full((80, 1), 3.0)], 1))
     more = jnp.asarray(np.concatenate([outside, np.full((60, 1), 3.0)], 1))
-    weights, offset = jax.jit(outliers.combination)(rows, more, ridge=1e-9)
+    combine = jax.jit(outliers.combination)
+    weights, offset = combine(rows, more, ridge=1e-9)
     oracle = sklearn.linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(
         np.concatenate([inside, outside]), np.repeat([0, 1], [80, 60])
     )
     np.testing.assert_allclose(weights, [*oracle.coef_[0], 0], rtol=1e-3)
     np.testing.assert_allclose(offset, oracle.intercept_[0], rtol=1e-3)
+    # With a ridge the slope vanishes: of the mean loss, and of the penalty on weights times sd.
+    weights, offset = combine(rows, more, ridge=0.2)
+    both = np.concatenate([inside, outside])
+    odds = both @ np.asarray(weights)[:2] + float(offset)
+    residual = 1 / (1 + np.exp(-odds)) - np.repeat([0, 1], [80, 60])
+    unit = (both - both.mean(0)) / both.std(0)
+    penalty = 0.2 * np.asarray(weights)[:2] * both.std(0)
+    np.testing.assert_allclose(unit.T @ residual / 140, -penalty, rtol=1e-5)
     apart = jax.jit(outliers.combination)(rows[:, :1], rows[:, :1] + 100)  # separable
     assert all(jnp.all(jnp.isfinite(part)) for part in apart)
 

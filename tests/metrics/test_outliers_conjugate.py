@@ -125,3 +125,14 @@ def test_a_family_crosses_jit_and_integrates_to_one():
         jax.tree.map(lambda a: a.astype(jnp.float32), family), jnp.zeros(2, jnp.float32)
     )
     assert single.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(("p", "variance"), [(3.0, 2.0), (1.5, 5 ** (1 / 3)), (2.0, 1.0)])
+def test_the_proposal_is_wide_enough_for_finite_variance(p, variance):
+    """1 / (q - 1) for q = 1.5, d^(1 - 2 / q) for q = 3: below it weights have no variance."""
+    law = outliers.wide_normal(jnp.arange(5.0), p)
+    at = lambda x: (
+        -2.5 * np.log(2 * np.pi * variance) - np.sum((x - np.arange(5)) ** 2) / (2 * variance)
+    )
+    for x in (np.arange(5.0), np.ones(5)):
+        np.testing.assert_allclose(law.logdensity(jnp.asarray(x)), at(x), rtol=1e-12)

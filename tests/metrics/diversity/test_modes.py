@@ -24,7 +24,7 @@ def test_a_grid_of_modes(chunk):
 def test_least_and_the_nearest_centre_only():
     xs = jnp.array([[0.0, 0.0], [0.1, 0.0], [1.0, 0.0], [0.4, 0.0]])
     fn = jax.jit(diversity.mode_coverage, static_argnames="least")
-    got = fn(xs.astype(jnp.float32), GRID.astype(jnp.float32), 2.0, least=2)
+    got = fn(xs.astype(jnp.float32), GRID.astype(jnp.float32), 2.0, least=3)
     assert got.covered == 1
     assert got.covered.dtype == jnp.float32
     np.testing.assert_array_equal(got.counts[:2], [3, 1])
