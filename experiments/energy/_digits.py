@@ -50,7 +50,8 @@ def study(settings, folder):
     flow = flow_of(diffusion, denoiser, ladder.rungs)
     rows += densities(settings, keys[6], data, ladder, params, zs, flow)
     more, shown = uses.guided(settings, keys[7], data, network, ladder, params)
-    rows += uses.variances(settings, jax.random.fold_in(keys[7], 1), data, params)
+    if not settings.smoke:
+        rows += uses.variances(settings, jax.random.fold_in(keys[7], 1), data, params)
     picture(folder, data, found, shown)
     return rows + more
 

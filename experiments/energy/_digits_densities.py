@@ -116,7 +116,7 @@ def densities(settings, key, data, ladder, params, zs, flow):
     values = np.asarray(height(test)) - log_z
     rows.append(("log-density held out, the lowest energy alone", "", *mean_of(values)))
     n = settings.digits_exact
-    for rungs in (settings.digits_rungs // 24 + 1, settings.digits_rungs // 8 + 1):
+    for rungs in sorted({settings.digits_rungs // 24 + 1, settings.digits_rungs // 8 + 1}):
         log_prob = rung_by_rung(ladder, params, rungs=rungs, chains=4)
         values, errors = models.many(log_prob, jax.random.split(keys[3], n), test[:n])
         rows.append(
