@@ -48,7 +48,8 @@ FAMILIES = {
     "flow": small_flow,
 }
 OTHERS = {"cubature", "elbo", "gauss_hermite"}
-OTHERS |= {"gelu_moments", "linear_moments", "relu_moments"}
+OTHERS |= {"gelu_moments", "linear_moments", "mp_gelu_moments", "relu_moments"}
+OTHERS |= {"init_layers", "layers_divergence", "moment_elbo", "network_moments"}
 WIDTH, SIDE, MANY = 9.0, 161, 3000
 
 
