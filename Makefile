@@ -44,7 +44,7 @@ demo: setup
 	$(RUN) -m experiments.images
 
 test: setup
-	$(RUN) -m pytest -q -n $(WORKERS) --dist loadgroup -m "not slow and not devices"
+	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow and not devices"
 
 test-slow: setup
 	$(RUN) -m pytest -q -m slow $(MAYBE_EMPTY)

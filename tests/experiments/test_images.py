@@ -1,6 +1,7 @@
 """The main job end to end on 8 x 8 digits: kills, meshes, processes, and bad input."""
 
 import csv
+import fcntl
 import gc
 import json
 import os
@@ -21,8 +22,7 @@ from jaxgen import training
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ["--smoke", "--steps", "24", "--checkpoint-every", "6", "--batch", "16", "--warmup", "4"]
-# One worker has them all, so that the training without interruption is made once.
-pytestmark = [pytest.mark.usefixtures("x32"), pytest.mark.xdist_group("images")]
+pytestmark = pytest.mark.usefixtures("x32")
 
 
 def environment(devices=1):
@@ -73,9 +73,16 @@ def losses(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A training without interruption; nothing is measured."""
-    folder = tmp_path_factory.mktemp("whole")
-    finish(start(*TINY, "--no-measure", "--run", folder))
+    """A training without interruption, made once for all workers; nothing is measured."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, made = shared / "whole", shared / "whole-is-made"
+    with open(shared / "whole-lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            finish(start(*TINY, "--no-measure", "--run", folder))
+            made.touch()
     return folder
 
 
