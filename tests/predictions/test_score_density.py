@@ -11,6 +11,7 @@ from jaxgen import densities, grids, likelihoods, mcmc, processes, smc, solvers
 from jaxgen.predictions import score_density, score_integral, score_only
 
 VP = processes.scalar.vp()
+APART = processes.diagonal.anisotropic(processes.scalar.vp, 0.1, np.array([20.0, 400.0]))
 # N(0, 1) prior and N(2 | x, .25) likelihood on each of two axes, as in tests/smc
 LOG_Z, MEAN, VARIANCE, LADDER = -5.261021, 1.6, 0.2, (0.02, 0.1, 0.3, 1.0)
 UNIT = densities.gaussian([0.0, 0.0], 1.0)
@@ -33,8 +34,9 @@ def seen(x):
 def smoothed(process, t=None):
     """The mixture's law of z_t, by hand."""
     alpha, sigma = process.transition(np.asarray(process.t_min if t is None else t))
-    covs = alpha**2 * COVS + sigma**2 * np.eye(2)[None]
-    return densities.gaussian_mixture(WEIGHTS, alpha * MEANS, covs)
+    alpha, sigma = np.broadcast_to(alpha, 2), np.broadcast_to(sigma, 2)
+    covs = np.outer(alpha, alpha)[None] * COVS + np.diag(sigma**2)[None]
+    return densities.gaussian_mixture(WEIGHTS, alpha[None] * MEANS, covs)
 
 
 POINTS = np.array([[-1.4, 0.3], [0.2, -0.5], [1.3, 0.8], [-4.0, 5.0]])
@@ -46,6 +48,7 @@ POINTS = np.array([[-1.4, 0.3], [0.2, -0.5], [1.3, 0.8], [-4.0, 5.0]])
         (VP, None),
         pytest.param(processes.scalar.edm(), 0.05, marks=pytest.mark.slow),
         pytest.param(processes.scalar.linear_flow(), 0.3, marks=pytest.mark.slow),
+        pytest.param(APART, None, marks=pytest.mark.slow),
     ],
 )
 def test_value_gradient_and_curvature_of_the_smoothed_law(process, t):
