@@ -99,22 +99,14 @@ def test_a_bounded_likelihood_and_a_short_run():
 @pytest.mark.slow
 def test_a_diffusion_prior_inside_blackjax():
     """The flow of a denoiser as prior: posterior of a mixture prior, known in closed form."""
-    from jaxgen import grids, likelihoods, processes
+    from jaxgen import grids, likelihoods, predictions, processes
 
     law = densities.gaussian_mixture([0.3, 0.7], [[-1.5, 0.0], [1.0, 0.5]], [0.2, 0.3])
     process = processes.scalar.vp()
-    ts = grids.power(process, 48, t_min=0.01)
-    log_prob = likelihoods.flow_ode(process, densities.denoiser(law, process), ts)
-    score = jax.grad(densities.distribution(law).logdensity)  # a network's, at the last stop
-
-    @jax.custom_jvp
-    def prior(x):
-        return log_prob(jax.random.key(0), x)
-
-    @prior.defjvp
-    def _(primals, tangents):
-        return prior(*primals), score(*primals) @ tangents[0]
-
+    ts, denoiser = grids.power(process, 48, t_min=0.01), densities.denoiser(law, process)
+    log_prob = likelihoods.flow_ode(process, denoiser, ts)
+    value = lambda x: log_prob(jax.random.key(0), x)
+    prior = predictions.score_density(process, denoiser, value, t=0.01)
     likelihood = lambda x: jax.scipy.stats.norm.logpdf(0.2, x[0], 0.5)
     algorithm = smc.tempered(prior, likelihood, lambda f, b: blackjax.mala(f, 0.1), moves=2)
     keys = jax.random.split(jax.random.key(1), 600)
