@@ -136,7 +136,7 @@ def test_even_and_weighted_inputs_lessen_the_noise(size, draws, least):
     squares = dict(zip(kinds, np.mean((values - float(truth)) ** 2, 1), strict=True))
     ratios = {name: squares["independent"] / square for name, square in squares.items()}
     assert min(ratios["even"], ratios["weighted"], ratios["both"]) > least, ratios
-    # All pairs are kept: what is left is the squared error of the sums, above zero on average.
+    # All pairs are kept: what is left on average is the squared error of the sums.
     assert np.mean(values[1]) - truth < 2 / draws**1.5
 
 

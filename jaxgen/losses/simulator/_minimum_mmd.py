@@ -44,8 +44,8 @@ def minimum_mmd(
     With independent inputs it is the U-statistic, without pairs of a point with itself on either
     side: its mean, and that of its gradient, are those of the laws at every n and draws, and it may
     be negative. With weighted inputs (even ones have equal weights) the model keeps all its pairs:
-    the value is then too large by the squared error of the weighted sums, on average, which is
-    small where leaving pairs out would not be.
+    even ones make the value too large, on average, by the squared error of their sums, and optimal
+    weights add a bias of the order of their error: small, where to leave pairs out would not be.
 
     One key in every step (common random numbers) makes it a fixed function of params, for any
     optimiser; a fresh one gives stochastic gradients. As the distance of approximate Bayesian
