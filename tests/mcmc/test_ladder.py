@@ -135,3 +135,10 @@ def test_other_sizes_and_ends():
 def test_what_must_hold_is_said(exponents, rates, num, message):
     with pytest.raises(ValueError, match=message):
         mcmc.adapt_ladder(np.array(exponents), np.array(rates), num=num)
+
+
+def test_pairs_that_always_swap_keep_their_places():
+    ladder = jnp.array([0.0, 0.1, 0.5, 1.0])
+    np.testing.assert_allclose(mcmc.adapt_ladder(ladder, jnp.ones(3)), ladder, atol=1e-12)
+    some = np.asarray(mcmc.adapt_ladder(ladder, jnp.array([1.0, 0.5, 1.0])))
+    assert np.all(np.diff(some) > 0)
