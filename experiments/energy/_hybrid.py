@@ -116,7 +116,7 @@ def weighted(settings, key, base, energy, residual, xs):
 
 def langevin(settings, key, base, energy, residual, xs):
     f = lambda params, x: jg.energies.hybrid(base.logdensity, lambda x: energy(params, x))(x)
-    kernel = lambda logdensity_fn: blackjax.mala(logdensity_fn, 0.02)
+    kernel = lambda logdensity_fn: blackjax.mala(logdensity_fn, 0.05)
     chains = jg.losses.energy.persistent(f, kernel, steps=LANGEVIN)
     loss_fn = jg.losses.energy.contrastive_divergence(f, penalty=1e-4)
 
@@ -131,8 +131,7 @@ def langevin(settings, key, base, energy, residual, xs):
         return jax.grad(lambda p: jnp.mean(losses(p)))(params), carry
 
     key_init, key_run = jax.random.split(key)
-    steps = max(2, settings.hybrid_steps // 4)
-    return fit(steps, residual.init(key_init), update, key_run, ())
+    return fit(settings.hybrid_steps, residual.init(key_init), update, key_run, ())
 
 
 def at_the_truth(settings, key, base, energy, residual):
