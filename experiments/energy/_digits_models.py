@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 import jaxgen as jg
+from experiments._descent import descended
 
 NONE, SCALE, DROPPED = 10, 0.75, 0.2  # the label of no class, the data's deviation, labels left out
 RATIOS = np.geomspace(0.06, 8.0, 7)  # noise over signal of the levels
@@ -68,9 +69,8 @@ def trained(key, data, loss_fn, params, steps, batch):
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     xs, labels = jnp.asarray(data.train), jnp.asarray(data.labels)
 
-    def body(held, i):
-        params, mean, state = held
-        key_rows, key_loss, key_drop = jax.random.split(jax.random.fold_in(key, i), 3)
+    def gradient(params, key, carry):
+        key_rows, key_loss, key_drop = jax.random.split(key, 3)
         rows = jax.random.randint(key_rows, (batch,), 0, len(xs))
         left_out = jax.random.bernoulli(key_drop, DROPPED, (batch,))
         label = jnp.where(left_out, NONE, labels[rows])
@@ -80,15 +80,10 @@ def trained(key, data, loss_fn, params, steps, batch):
             one = lambda key, x, index, label: loss_fn(params, key, x, index, label)
             return jnp.mean(jax.vmap(one)(keys, xs[rows], jnp.arange(batch), label))
 
-        change, state = adam.update(jax.grad(total)(params), state)
-        params = optax.apply_updates(params, change)
-        weight = jnp.maximum(0.002, 1 / (i + 1.0))
-        mean = jax.tree.map(lambda a, b: a + weight * (b - a), mean, params)
-        return (params, mean, state), None
+        return jax.grad(total)(params), carry
 
-    start = params, params, adam.init(params)
-    run = jax.jit(lambda start: jax.lax.scan(body, start, jnp.arange(steps))[0][1])
-    return run(start)
+    share = lambda i: jnp.maximum(0.002, 1 / (i + 1.0))
+    return descended(adam, gradient, params, steps, key, average=share)
 
 
 def restored(path, stamp, like, make):

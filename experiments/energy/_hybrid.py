@@ -14,6 +14,7 @@ import optax
 from sklearn.mixture import GaussianMixture
 
 import jaxgen as jg
+from experiments._descent import descended
 
 NOISE, SIDE, N, BATCH, LANGEVIN = 0.15, 160, 4000, 256, 10
 XS = np.linspace(-2.2, 3.2, SIDE)
@@ -80,20 +81,8 @@ def normalised(values):
 
 def fit(steps, params, update, key, carry):
     """params after steps of update(params, key, carry) -> (gradient, carry), by Adam."""
-    rate = optax.cosine_decay_schedule(3e-3, steps)
-    adam = optax.adam(rate)
-
-    @jax.jit
-    def run(params, carry):
-        def body(held, i):
-            params, state, carry = held
-            slope, carry = update(params, jax.random.fold_in(key, i), carry)
-            change, state = adam.update(slope, state)
-            return (optax.apply_updates(params, change), state, carry), None
-
-        return jax.lax.scan(body, (params, adam.init(params), carry), jnp.arange(steps))[0][0]
-
-    return run(params, carry)
+    adam = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+    return descended(adam, update, params, steps, key, carry=carry)
 
 
 def weighted(settings, key, base, energy, residual, xs):

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 import jaxgen as jg
+from experiments._descent import descended
 from jaxgen.types import Distribution
 
 TIMES, LANGEVIN, SIDE, CELLS = (0.004, 0.05, 0.12, 0.22, 0.36, 0.6, 1.0), 10, 160, 8
@@ -102,24 +103,14 @@ def trained(settings, ladder, f, guess, params, key):
     adam = optax.adam(optax.cosine_decay_schedule(2e-3, settings.ladder_steps))
     n, top = settings.ladder_batch, len(TIMES) - 1
 
-    @jax.jit
-    def run(params):
-        def body(held, i):
-            params, mean, state = held
-            key_data, key_loss = jax.random.split(jax.random.fold_in(key, i))
-            xs = jax.vmap(boards().sample)(jax.random.split(key_data, n))
-            levels = jnp.arange(n) % top
-            keys = jax.random.split(key_loss, n)
-            batch = lambda p: jnp.mean(jax.vmap(loss_fn, (None, 0, 0, 0))(p, keys, xs, levels))
-            change, state = adam.update(jax.grad(batch)(params), state)
-            params = optax.apply_updates(params, change)
-            mean = jax.tree.map(lambda a, b: a + 0.005 * (b - a), mean, params)
-            return (params, mean, state), None
+    def gradient(params, key, carry):
+        key_data, key_loss = jax.random.split(key)
+        xs = jax.vmap(boards().sample)(jax.random.split(key_data, n))
+        levels, keys = jnp.arange(n) % top, jax.random.split(key_loss, n)
+        batch = lambda p: jnp.mean(jax.vmap(loss_fn, (None, 0, 0, 0))(p, keys, xs, levels))
+        return jax.grad(batch)(params), carry
 
-        start = params, params, adam.init(params)
-        return jax.lax.scan(body, start, jnp.arange(settings.ladder_steps))[0][1]
-
-    return run(params)
+    return descended(adam, gradient, params, settings.ladder_steps, key, average=lambda i: 0.005)
 
 
 def variation(points):

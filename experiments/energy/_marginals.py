@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 import jaxgen as jg
+from experiments._descent import descended
 from experiments.energy._grid import COLOURS, SPINS, TRUTH, bonds
 
 SITES = 16
@@ -113,19 +114,9 @@ def trained(settings, beta):
     adam = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate))
     key_init, key_run = jax.random.split(jax.random.key(settings.seed + 6))
 
-    @jax.jit
-    def run(params):
-        def body(held, i):
-            params, state = held
-            change, state = adam.update(
-                jax.grad(loss_fn)(params, jax.random.fold_in(key_run, i)), state
-            )
-            return (optax.apply_updates(params, change), state), None
-
-        start = params, adam.init(params)
-        return jax.lax.scan(body, start, jnp.arange(settings.marginal_steps))[0][0]
-
-    return run(init(key_init, settings.marginal_width))
+    gradient = lambda params, key, carry: (jax.grad(loss_fn)(params, key), carry)
+    start = init(key_init, settings.marginal_width)
+    return descended(adam, gradient, start, settings.marginal_steps, key_run)
 
 
 def measured(settings, axis, beta, log_z, params):

@@ -11,6 +11,7 @@ import optax
 
 import jaxgen as jg
 from experiments._command import ended
+from experiments._descent import descended
 from experiments._studies import run_studies
 from experiments.posterior_maps import _network, _problems, _settings
 
@@ -58,19 +59,13 @@ def trained(settings, quadratic):
         optax.adam(optax.cosine_decay_schedule(3e-3, settings.steps)),
     )
 
-    @jax.jit
-    def training(params):
-        def body(held, i):
-            params, state = held
-            keys = jax.random.split(jax.random.fold_in(key_run, i), settings.batch)
-            batch = lambda p: jnp.mean(jax.vmap(loss_fn, (None, 0))(p, keys))
-            change, state = adam.update(jax.grad(batch)(params), state)
-            return (optax.apply_updates(params, change), state), None
+    def gradient(params, key, carry):
+        keys = jax.random.split(key, settings.batch)
+        batch = lambda p: jnp.mean(jax.vmap(loss_fn, (None, 0))(p, keys))
+        return jax.grad(batch)(params), carry
 
-        start = params, adam.init(params)
-        return jax.lax.scan(body, start, jnp.arange(settings.steps))[0][0]
-
-    return training(_network.init(key_init, settings.width))
+    start = _network.init(key_init, settings.width)
+    return descended(adam, gradient, start, settings.steps, key_run)
 
 
 def divergences(settings, key, learned):
